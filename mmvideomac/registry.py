@@ -1,0 +1,38 @@
+"""Registries of mmvideomac, children of mmpretrain's.
+
+With mmpretrain as the parent, unscoped mmvideomac names, unscoped mmpretrain
+names and scoped names (``mmpretrain.ImageClassifier``) all resolve, from either
+default scope. Names that both packages use (``SparseConvNeXt``) resolve to ours
+inside scope ``mmvideomac`` and to mmpretrain's inside its own.
+"""
+
+from mmengine.registry import Registry
+from mmpretrain import registry as _mmpretrain
+
+DATA_SAMPLERS: Registry
+DATASETS: Registry
+HOOKS: Registry
+LOOPS: Registry
+METRICS: Registry
+MODELS: Registry
+RUNNERS: Registry
+TRANSFORMS: Registry
+VISBACKENDS: Registry
+VISUALIZERS: Registry
+WEIGHT_INITIALIZERS: Registry
+
+__all__ = [*_mmpretrain.__all__, 'VIDEO_READERS']
+
+for _name in _mmpretrain.__all__:
+    _parent = getattr(_mmpretrain, _name)
+    globals()[_name] = Registry(
+        _parent.name,
+        parent=_parent,
+        scope='mmvideomac',
+        # The parent's locations too: a child registry imports only its own
+        # before it gives up on a name.
+        locations=['mmvideomac', *_parent._locations],
+    )
+
+#: Decoders of video files and frame folders (:mod:`mmvideomac.datasets`).
+VIDEO_READERS = Registry('video reader', scope='mmvideomac', locations=['mmvideomac'])

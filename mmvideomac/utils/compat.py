@@ -1,0 +1,88 @@
+"""What has to be true of the environment before OpenMMLab can run in it.
+
+Three facts about current packages, each handled here and nowhere else:
+
+* the torchvision wheel cannot load its compiled part next to a CPU-only torch
+  and then fails on import, taking mmengine's Runner and mmpretrain with it;
+* ``torch.load`` refuses checkpoints of mmengine, whose message hub holds
+  ``HistoryBuffer`` and numpy scalars;
+* mmcv comes in two exclusive packages, so neither can be a hard requirement.
+"""
+
+import importlib.util
+import sys
+import warnings
+
+_schemas = []  # keeps the torch.library handle, and with it the schemas, alive
+
+
+def prepare_environment() -> None:
+    """Make ``import mmpretrain`` and ``Runner.resume`` work. Idempotent.
+
+    Raises:
+        ImportError: if no mmcv is installed.
+    """
+    _guard_torchvision()
+    if importlib.util.find_spec('mmcv') is None:
+        raise ImportError(
+            'mmvideomac needs mmcv. Install `mmcv-lite` (seconds, enough for everything here) '
+            'or the full `mmcv`, never both: pip install mmcv-lite'
+        )
+    _allow_mmengine_checkpoints()
+
+
+def _guard_torchvision() -> None:
+    """Let a CUDA-built torchvision import next to a CPU-only torch.
+
+    Only the exact failure is caught. Afterwards ``torchvision.ops.nms`` and the
+    image codecs still raise a clear error of their own.
+    """
+    if 'torchvision' in sys.modules:
+        return
+    try:
+        import torchvision  # noqa: F401
+    except ImportError:
+        return  # absent: mmpretrain says so itself
+    except RuntimeError as error:
+        if 'torchvision::nms' not in str(error):
+            raise
+        import torch
+
+        for name in [m for m in sys.modules if m.split('.')[0] == 'torchvision']:
+            del sys.modules[name]
+        library = torch.library.Library('torchvision', 'DEF')
+        library.define('nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')
+        library.define('qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')
+        _schemas.append(library)
+        import torchvision  # noqa: F401
+
+        warnings.warn(
+            'torchvision was built for another torch (its compiled operators cannot load, as is '
+            'usual next to a CPU-only torch). mmvideomac imported it without them; it uses none. '
+            'Only torchvision.ops.nms and torchvision.io codecs are unavailable.',
+            stacklevel=3,
+        )
+
+
+def _allow_mmengine_checkpoints() -> None:
+    """Allow-list what an mmengine checkpoint holds besides tensors.
+
+    The weights-only protection of ``torch.load`` stays on.
+    """
+    import numpy as np
+    import torch
+    from mmengine.logging.history_buffer import HistoryBuffer
+
+    scalars = [np.dtype(kind) for kind in ('float64', 'float32', 'int64', 'int32', 'bool')]
+    torch.serialization.add_safe_globals(
+        [
+            HistoryBuffer,
+            np.ndarray,
+            np.dtype,
+            np._core.multiarray._reconstruct
+            if hasattr(np, '_core')
+            else np.core.multiarray._reconstruct,
+            np._core.multiarray.scalar if hasattr(np, '_core') else np.core.multiarray.scalar,
+            *{type(dtype) for dtype in scalars},
+        ]
+    )
