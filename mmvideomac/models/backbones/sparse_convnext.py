@@ -1,0 +1,189 @@
+"""ConvNeXt V1 and V2 on visible patches.
+
+Liu et al., "A ConvNet for the 2020s", CVPR 2022; Woo et al., "ConvNeXt V2",
+CVPR 2023; as encoders of VideoMAC (Pei et al., CVPR 2024, Sec. 3.2).
+
+The layers and the state dict are mmpretrain's ``ConvNeXt``; only the way they
+are run differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mmpretrain.models.backbones import ConvNeXt
+from mmpretrain.models.backbones.convnext import ConvNeXtBlock
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from mmvideomac.registry import MODELS
+
+from ..initializers import ReleasedTruncNormal
+from ..sparse import (
+    BACKENDS,
+    BatchGRN,
+    PatchLayout,
+    VisiblePatches,
+    register_sparse,
+    sparse_forward,
+)
+
+Features = Tensor | VisiblePatches
+
+#: preset -> what a stage's LayerNorm acts on.
+_STAGE_NORMS = dict(standard='output', official='inline', fcmae='none')
+
+
+@register_sparse(ConvNeXtBlock)
+def _convnext_block(block: ConvNeXtBlock, x: VisiblePatches) -> VisiblePatches:
+    layers = [block.depthwise_conv, block.norm, block.pointwise_conv1, block.act]
+    layers += [block.grn] if block.grn is not None else []
+    layers += [block.pointwise_conv2]
+
+    def inner(features: Tensor) -> Tensor:
+        y = x.with_features(features)
+        for layer in layers:
+            y = sparse_forward(layer, y)
+        residual = y.features if block.gamma is None else y.features * block.gamma
+        return features + block.drop_path(residual)
+
+    if block.with_cp and x.features.requires_grad:
+        return x.with_features(checkpoint(inner, x.features, use_reentrant=False))
+    return x.with_features(inner(x.features))
+
+
+@MODELS.register_module()
+class SparseConvNeXt(ConvNeXt):
+    """ConvNeXt that computes on visible patches when it is given a mask.
+
+    Without a mask it *is* mmpretrain's ``ConvNeXt``, key by key and value by
+    value, so a pre-trained checkpoint needs no conversion.
+
+    Args:
+        arch (str | dict): ``'tiny'``, ``'small'``, ``'base'``, ... as in
+            mmpretrain, or ``dict(depths=[...], channels=[...])``.
+        sparse_backend (str): how spatial operators run on visible patches:
+            ``'native'`` or the dense reference ``'masked'``.
+        preset (str): ``'standard'``; ``'official'``, VideoMAC as released: stage
+            norms in line (their output feeds the next stage), :class:`BatchGRN`,
+            no LayerScale, :class:`ReleasedTruncNormal`; or ``'fcmae'``, FCMAE as
+            released: :class:`BatchGRN`, no LayerScale and no stage norms.
+        gap_before_final_norm (bool): average over space before the output norm
+            and return (B, C) vectors. Defaults to False: pre-training and dense
+            prediction need maps. Classifiers set it to True.
+        **kwargs: as for mmpretrain's ``ConvNeXt``: ``use_grn``,
+            ``layer_scale_init_value``, ``drop_path_rate``, ``out_indices``,
+            ``frozen_stages``, ``with_cp``, ``norm_cfg``, ``act_cfg``, ...
+
+    Raises:
+        ValueError: for an unknown encoder name, backend or preset.
+    """
+
+    def __init__(
+        self,
+        arch: str | dict = 'tiny',
+        sparse_backend: str = 'native',
+        preset: str = 'standard',
+        gap_before_final_norm: bool = False,
+        **kwargs,
+    ) -> None:
+        if isinstance(arch, str) and arch not in self.arch_settings:
+            raise ValueError(
+                f'unknown encoder arch={arch!r}; choose from {sorted(self.arch_settings)} or give '
+                'dict(depths=[...], channels=[...])'
+            )
+        if sparse_backend not in BACKENDS:
+            raise ValueError(
+                f'unknown sparse_backend={sparse_backend!r}; choose from {sorted(BACKENDS)}'
+            )
+        if preset not in _STAGE_NORMS:
+            raise ValueError(f'unknown preset={preset!r}; choose from {sorted(_STAGE_NORMS)}')
+        settings = self.arch_settings[arch] if isinstance(arch, str) else arch
+        num_stages = len(settings['depths'])
+        out_indices = kwargs.pop('out_indices', -1)
+        out_indices = [out_indices] if isinstance(out_indices, int) else out_indices
+        out_indices = [i % num_stages for i in out_indices]
+        if preset != 'standard':
+            kwargs['layer_scale_init_value'] = 0.0
+        if preset == 'official':
+            kwargs.setdefault('init_cfg', dict(type=ReleasedTruncNormal))
+        stages_with_norm = dict(output=out_indices, inline=list(range(num_stages)), none=[])
+        super().__init__(
+            arch=arch,
+            out_indices=stages_with_norm[_STAGE_NORMS[preset]],
+            gap_before_final_norm=gap_before_final_norm,
+            **kwargs,
+        )
+        self.sparse_backend = sparse_backend
+        self.stage_norms = _STAGE_NORMS[preset]
+        self.out_indices = out_indices
+        if preset != 'standard':
+            for block in self.stages.modules():
+                if isinstance(block, ConvNeXtBlock) and block.grn is not None:
+                    block.grn = BatchGRN(block.grn.in_channels, block.grn.eps)
+
+    @property
+    def stride(self) -> int:
+        """Input pixels per site of the last stage; a mask patch is a multiple of it."""
+        return self.downsample_layers[0][0].stride[0] * 2 ** (self.num_stages - 1)
+
+    def forward(self, x: Tensor, mask: Tensor | PatchLayout | None = None) -> tuple[Tensor, ...]:
+        """Encode images, or the visible patches of them.
+
+        Args:
+            x (Tensor): (B, 3, H, W), normalised.
+            mask (Tensor | PatchLayout | None): bool (B, gh, gw), True = masked;
+                H / gh = W / gw pixels per patch, a multiple of :attr:`stride`.
+                A :class:`PatchLayout` saves building the index maps again.
+
+        Returns:
+            tuple[Tensor]: for each of ``out_indices`` the normed output of that
+            stage, (B, C, H / r, W / r), zero at masked sites; (B, C) if
+            ``gap_before_final_norm``.
+
+        Raises:
+            ValueError: if the mask does not fit the input or the stride.
+        """
+        if mask is not None:
+            return self._forward_stages(self._visible_patches(x, mask), sparse_forward)
+        if self.stage_norms != 'output':
+            return self._forward_stages(x, lambda module, features: module(features))
+        return super().forward(x)
+
+    def _visible_patches(self, x: Tensor, mask: Tensor | PatchLayout) -> VisiblePatches:
+        layout = mask if isinstance(mask, PatchLayout) else PatchLayout(mask)
+        patch = x.size(2) // layout.grid[0]
+        if patch % self.stride:
+            raise ValueError(
+                f'mask patches of {patch} pixels ({x.size(2)}x{x.size(3)} input, '
+                f'{layout.grid[0]}x{layout.grid[1]} mask) are not a multiple of the encoder '
+                f'stride {self.stride}'
+            )
+        return VisiblePatches.from_dense(x, layout.to(x.device), self.sparse_backend)
+
+    def _forward_stages(self, x: Features, run: Callable) -> tuple[Tensor, ...]:
+        outs = []
+        for i, stage in enumerate(self.stages):
+            x = run(stage, run(self.downsample_layers[i], x))
+            if self.stage_norms == 'inline':
+                x = run(getattr(self, f'norm{i}'), x)
+            if i in self.out_indices:
+                outs.append(self._output(i, x, run))
+        return tuple(outs)
+
+    def _output(self, stage: int, x: Features, run: Callable) -> Tensor:
+        norm = getattr(self, f'norm{stage}') if self.stage_norms == 'output' else nn.Identity()
+        if self.gap_before_final_norm:
+            sparse = isinstance(x, VisiblePatches)
+            pooled = x.features.mean((1, 2, 3)) if sparse else x.mean((2, 3))
+            return norm(pooled[..., None, None]).flatten(1)
+        x = run(norm, x)
+        return x.to_dense() if isinstance(x, VisiblePatches) else x
+
+
+@MODELS.register_module()
+class SparseConvNeXtV2(SparseConvNeXt):
+    """:class:`SparseConvNeXt` with GRN and without LayerScale: ConvNeXt V2."""
+
+    def __init__(self, arch: str | dict = 'tiny', **kwargs) -> None:
+        super().__init__(arch=arch, use_grn=True, layer_scale_init_value=0.0, **kwargs)

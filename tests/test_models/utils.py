@@ -1,0 +1,30 @@
+"""Random masks and small encoders for the model tests."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+ARCH = dict(depths=[1, 2, 1, 1], channels=[8, 12, 16, 24])
+
+
+def random_mask(batch: int, grid: tuple[int, int], num_visible: int, seed: int = 0) -> Tensor:
+    """bool (B, gh, gw), True = masked."""
+    noise = torch.rand(batch, grid[0] * grid[1], generator=torch.Generator().manual_seed(seed))
+    return (noise.argsort(1).argsort(1) >= num_visible).view(batch, *grid)
+
+
+def upsample_mask(mask: Tensor, side: int) -> Tensor:
+    """(B, gh, gw) -> (B, 1, gh * side, gw * side)."""
+    return mask.repeat_interleave(side, 1).repeat_interleave(side, 2).unsqueeze(1)
+
+
+def randomize(module: nn.Module, seed: int = 0) -> nn.Module:
+    """Give norms, biases and GRN values that matter (their defaults hide errors)."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            value = torch.randn(parameter.shape, generator=generator)
+            fan = parameter[0].numel() if parameter.dim() > 1 else 4
+            parameter.copy_(value / fan**0.5 + (0.5 if parameter.dim() == 1 else 0))
+    return module
