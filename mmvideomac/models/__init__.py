@@ -1,0 +1,20 @@
+"""Encoders, heads, losses, maskers and pre-training methods."""
+
+from .backbones import SparseConvNeXt, SparseConvNeXtV2
+from .heads import MAEConvNeXtHead
+from .initializers import ReleasedTruncNormal
+from .losses import MaskedReconstructionLoss, ReconstructionConsistencyLoss
+from .maskers import AsymmetricRandomMask, SymmetricRandomMask
+from .pretrainers import VideoMAC
+
+__all__ = [
+    'AsymmetricRandomMask',
+    'MAEConvNeXtHead',
+    'MaskedReconstructionLoss',
+    'ReconstructionConsistencyLoss',
+    'ReleasedTruncNormal',
+    'SparseConvNeXt',
+    'SparseConvNeXtV2',
+    'SymmetricRandomMask',
+    'VideoMAC',
+]

@@ -1,0 +1,5 @@
+"""Pre-training methods."""
+
+from .videomac import VideoMAC
+
+__all__ = ['VideoMAC']
