@@ -66,8 +66,13 @@ class VideoMAC(BaseSelfSupervisor):
             raise ValueError(
                 f"unknown target_loss={target_loss!r}; choose 'monitor', 'backprop' or 'off'"
             )
+        # Built here: the parent looks names up in mmpretrain's registry, where
+        # SparseConvNeXt is another class.
         super().__init__(
-            backbone, head=head, data_preprocessor=data_preprocessor, init_cfg=init_cfg
+            MODELS.build(backbone),
+            head=MODELS.build(head),
+            data_preprocessor=data_preprocessor,
+            init_cfg=init_cfg,
         )
         self.masker = MODELS.build(masker or dict(type='SymmetricRandomMask'))
         self.reconstruction_loss = MODELS.build(

@@ -1,0 +1,67 @@
+"""Moves the target network of online-target methods."""
+
+from __future__ import annotations
+
+import math
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+
+from mmvideomac.registry import HOOKS
+
+
+@HOOKS.register_module()
+class EMATargetHook(Hook):
+    """Calls ``model.update_target(momentum)`` once per optimiser step.
+
+    Under gradient accumulation that is once per ``accumulative_counts``
+    iterations. The momentum is a function of the global optimiser step alone, so
+    a resumed run continues the schedule; it is logged as ``momentum``.
+
+    Args:
+        momentum (float): m of target = m * target + (1 - m) * online, in [0, 1].
+            Defaults to 0.996 (VideoMAC's released code).
+        schedule (str): ``'constant'`` is what the released code ran: its cosine
+            is indexed within the epoch and never leaves the start. ``'cosine'``
+            is what it meant: from ``momentum`` to 1 over the whole training.
+
+    Raises:
+        ValueError: for another schedule or a momentum outside [0, 1].
+        TypeError: before training, if the model has no ``update_target``.
+    """
+
+    def __init__(self, momentum: float = 0.996, schedule: str = 'constant') -> None:
+        if schedule not in ('constant', 'cosine'):
+            raise ValueError(f"unknown schedule={schedule!r}; choose 'constant' or 'cosine'")
+        if not 0 <= momentum <= 1:
+            raise ValueError(f'momentum={momentum} must lie in [0, 1]')
+        self.momentum = momentum
+        self.schedule = schedule
+
+    def momentum_at(self, step: int, total_steps: int) -> float:
+        """Momentum of optimiser step ``step`` (from 0) of ``total_steps``."""
+        if self.schedule == 'constant':
+            return self.momentum
+        return 1 - (1 - self.momentum) * (1 + math.cos(math.pi * step / total_steps)) / 2
+
+    def before_train(self, runner: Runner) -> None:
+        if not hasattr(_unwrap(runner.model), 'update_target'):
+            raise TypeError(
+                f'EMATargetHook needs a model with update_target(momentum), as VideoMAC has; '
+                f'{type(_unwrap(runner.model)).__name__} has none: remove the hook'
+            )
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, **_) -> None:
+        # Still true right after a step was taken; False within an accumulation.
+        if not runner.optim_wrapper.should_update():
+            return
+        accumulation = runner.optim_wrapper._accumulative_counts
+        step, total = runner.iter // accumulation, math.ceil(runner.max_iters / accumulation)
+        momentum = self.momentum_at(step, total)
+        _unwrap(runner.model).update_target(momentum)
+        runner.message_hub.update_scalar('train/momentum', momentum)
+
+
+def _unwrap(model):
+    return model.module if is_model_wrapper(model) else model

@@ -1,0 +1,39 @@
+import pytest
+import torch
+
+from mmvideomac.models import MAEConvNeXtHead
+from tests.test_models.utils import random_mask, randomize
+
+
+@pytest.mark.parametrize('depth, use_grn', [(1, True), (2, False)])
+def test_shapes_and_blocks(depth, use_grn):
+    head = MAEConvNeXtHead(24, patch_size=8, embed_dims=16, depth=depth, use_grn=use_grn)
+    mask = random_mask(2, (2, 3), 2)
+    assert head((torch.randn(2, 24, 2, 3),), mask).shape == (2, 6, 8 * 8 * 3)
+    assert len(head.blocks) == depth
+    assert any('grn' in name for name, _ in head.named_parameters()) is use_grn
+
+
+def test_masked_cells_take_the_token_and_nothing_else():
+    head = randomize(MAEConvNeXtHead(24, patch_size=8, embed_dims=16))
+    mask = random_mask(2, (2, 3), 2)
+    feats = torch.randn(2, 24, 2, 3)
+    changed = feats.masked_fill(mask.unsqueeze(1), float('nan'))
+    assert torch.equal(head((feats,), mask), head((changed,), mask))
+    head((feats,), mask).sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in head.parameters())
+
+
+def test_initialisation():
+    torch.manual_seed(0)
+    head = MAEConvNeXtHead(256, embed_dims=128)
+    head.init_weights()
+    assert head.mask_token.std().item() == pytest.approx(0.02, abs=0.005)
+    assert head.pred.weight.std().item() == pytest.approx(0.02, abs=0.001)
+
+
+@pytest.mark.parametrize('shape', [(1, 32, 2, 2), (1, 24, 4, 4)])
+def test_encoder_that_does_not_fit(shape):
+    head = MAEConvNeXtHead(24, patch_size=8, embed_dims=16)
+    with pytest.raises(ValueError, match=r'head\.in_channels'):
+        head((torch.randn(shape),), random_mask(1, (2, 2), 1))
