@@ -9,7 +9,7 @@ than silently mixing masked sites in. A new family registers its blocks with
 
 from __future__ import annotations
 
-from functools import singledispatch
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -30,21 +30,37 @@ class BatchGRN(GRN):
     """
 
 
-@singledispatch
+_HANDLERS: dict[type, Callable[[nn.Module, VisiblePatches], VisiblePatches]] = {}
+
+
+def register_sparse(*types: type[nn.Module]) -> Callable:
+    """Decorator: run layers of these types, and their subclasses, by this function.
+
+    The function takes ``(module, x: VisiblePatches)`` and returns VisiblePatches.
+    """
+
+    def register(function: Callable) -> Callable:
+        _HANDLERS.update(dict.fromkeys(types, function))
+        return function
+
+    return register
+
+
 def sparse_forward(module: nn.Module, x: VisiblePatches) -> VisiblePatches:
     """Run ``module`` on visible patches.
 
     Raises:
         TypeError: for a layer with no sparse implementation.
     """
+    # Not functools.singledispatch: torch.compile cannot trace it.
+    for ancestor in type(module).__mro__:
+        if ancestor in _HANDLERS:
+            return _HANDLERS[ancestor](module, x)
     raise TypeError(
         f'{type(module).__module__}.{type(module).__name__} has no implementation on visible '
         'patches, and running it densely would leak masked content. Register one with '
         'mmvideomac.models.sparse.register_sparse.'
     )
-
-
-register_sparse = sparse_forward.register
 
 
 @register_sparse(nn.Sequential)
@@ -54,13 +70,9 @@ def _sequential(module, x: VisiblePatches) -> VisiblePatches:
     return x
 
 
-@register_sparse(nn.Identity)
-@register_sparse(nn.GELU)
-@register_sparse(nn.ReLU)
-@register_sparse(nn.SiLU)
-@register_sparse(nn.Linear)
-@register_sparse(nn.Dropout)
-@register_sparse(DropPath)
+@register_sparse(
+    nn.Identity, nn.GELU, nn.ReLU, nn.SiLU, nn.Hardswish, nn.Linear, nn.Dropout, DropPath
+)
 def _sitewise(module, x: VisiblePatches) -> VisiblePatches:
     return x.with_features(module(x.features))
 

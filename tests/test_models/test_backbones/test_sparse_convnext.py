@@ -182,3 +182,10 @@ def test_init_of_the_released_code():
     assert block.pointwise_conv1.weight.std().item() == pytest.approx(0.88, abs=0.05)
     assert block.depthwise_conv.weight.std().item() == pytest.approx(0.88, abs=0.05)
     assert net.downsample_layers[1][1].weight.std().item() == pytest.approx(0.02, abs=0.002)
+
+
+def test_compiles_without_graph_breaks():
+    net = randomize(SparseConvNeXtV2(ARCH))
+    x, layout = torch.randn(2, 3, 64, 96), PatchLayout(random_mask(2, (2, 3), 2))
+    compiled = torch.compile(net, fullgraph=True, backend='eager')
+    assert torch.equal(compiled(x, layout)[0], net(x, layout)[0])

@@ -1,0 +1,3 @@
+_base_ = '../videomac_cnxv2s_yt18.py'
+
+model = dict(head=dict(embed_dims=1024))

@@ -1,0 +1,3 @@
+_base_ = '../videomac_cnxv2s_yt18.py'
+
+default_hooks = dict(ema_target=dict(schedule='cosine'))

@@ -1,0 +1,3 @@
+_base_ = '../videomac_cnxv2s_yt18.py'
+
+model = dict(consistency_loss=dict(loss_weight=0.5))
