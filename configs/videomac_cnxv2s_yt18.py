@@ -4,3 +4,8 @@ _base_ = [
     '_base_/schedules/adamw_cosine_100e.py',
     '_base_/default_runtime.py',
 ]
+
+default_hooks = dict(
+    ema_target=dict(type='EMATargetHook', momentum=0.996, schedule='constant'),
+    reconstruction=dict(type='ReconstructionHook', interval=1000),
+)

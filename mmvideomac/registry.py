@@ -1,9 +1,8 @@
 """Registries of mmvideomac, children of mmpretrain's.
 
-With mmpretrain as the parent, unscoped mmvideomac names, unscoped mmpretrain
-names and scoped names (``mmpretrain.ImageClassifier``) all resolve, from either
-default scope. Names that both packages use (``SparseConvNeXt``) resolve to ours
-inside scope ``mmvideomac`` and to mmpretrain's inside its own.
+With mmpretrain as the parent, a config of scope ``mmvideomac`` may use our names
+and mmpretrain's alike, unscoped; a config of scope ``mmpretrain`` writes
+``mmvideomac.SparseConvNeXt``. A name that both packages use is ours in our scope.
 """
 
 from mmengine.registry import Registry

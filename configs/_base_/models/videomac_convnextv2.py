@@ -20,8 +20,3 @@ model = dict(
     consistency_loss=dict(type='ReconstructionConsistencyLoss', loss_weight=1.0),
     target_loss='monitor',
 )
-
-default_hooks = dict(
-    ema_target=dict(type='EMATargetHook', momentum=0.996, schedule='constant'),
-    reconstruction=dict(type='ReconstructionHook', interval=1000),
-)

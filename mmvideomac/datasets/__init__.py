@@ -1,0 +1,27 @@
+"""Frame-pair data sets, readers, samplers and transforms."""
+
+from .frame_pair_dataset import FramePairDataset
+from .pair_sampling import AllPairs, PerVideo
+from .samplers import EpochSampler, SampleKey
+from .transforms import ApplyToFrames, PackFramePair
+from .video_index import VideoFile, VideoIndex, find_videos
+from .video_list import select_videos
+from .video_readers import DecordReader, FrameFolderReader, VideoInfo, VideoReadError
+
+__all__ = [
+    'AllPairs',
+    'ApplyToFrames',
+    'DecordReader',
+    'EpochSampler',
+    'FrameFolderReader',
+    'FramePairDataset',
+    'PackFramePair',
+    'PerVideo',
+    'SampleKey',
+    'VideoFile',
+    'VideoIndex',
+    'VideoInfo',
+    'VideoReadError',
+    'find_videos',
+    'select_videos',
+]

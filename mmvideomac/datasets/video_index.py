@@ -1,0 +1,221 @@
+"""What videos a folder holds, remembered between runs.
+
+Opening every file of a large data set takes minutes, so lengths, sizes and
+frame rates are kept in a JSON file per data root, outside the data (which may
+be read-only). Only new and changed videos are opened again.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import NamedTuple
+
+from mmengine.logging import print_log
+from mmengine.utils import ProgressBar
+
+from .video_readers import (
+    IMAGE_EXTENSIONS,
+    VIDEO_EXTENSIONS,
+    VideoInfo,
+    VideoReadError,
+    is_image,
+    natural_key,
+)
+
+_FORMAT = 1  # of the cache file
+
+
+class VideoFile(NamedTuple):
+    """A video found on disk, not opened yet.
+
+    Attributes:
+        path: Where it is.
+        name: The path below the data root, with forward slashes.
+        reader: ``'video'`` for a file, ``'frames'`` for a folder of images.
+        signature: (size in bytes or number of images, modification time in ns).
+        numbered: False if a frame has no number in its name.
+    """
+
+    path: str
+    name: str
+    reader: str
+    signature: tuple[int, int]
+    numbered: bool = True
+
+
+def find_videos(root: str) -> list[VideoFile]:
+    """Find all videos below a folder, in natural order of their names.
+
+    A folder that directly holds images is one video, its frames, and so is each
+    video file. Hidden files and folders are left out, and so are folders named
+    ``Annotations``, where DAVIS and YouTube-VOS keep label masks. Links are
+    followed.
+
+    Args:
+        root: A folder, or a single video file.
+
+    Raises:
+        FileNotFoundError: if the root does not exist.
+        ValueError: if it holds no video.
+    """
+    if os.path.isfile(root):
+        if not root.lower().endswith(VIDEO_EXTENSIONS):
+            raise ValueError(f'{root} is not a video file ({", ".join(VIDEO_EXTENSIONS)})')
+        return [VideoFile(root, os.path.basename(root), 'video', _signature(os.stat(root)))]
+    if not os.path.isdir(root):
+        raise FileNotFoundError(f'data_root {root} does not exist')
+
+    videos, pending, seen = [], [''], set()
+    while pending:
+        name = pending.pop()
+        folder = os.path.join(root, name) if name else root
+        real = os.path.realpath(folder)
+        if real in seen:  # a link to a folder above or beside it
+            continue
+        seen.add(real)
+        images = []
+        for entry in os.scandir(folder):
+            child = f'{name}/{entry.name}' if name else entry.name
+            if entry.name.startswith('.') or entry.name == 'Annotations':
+                continue
+            if is_image(entry.name):
+                images.append(entry.name)
+            elif entry.is_dir():
+                pending.append(child)
+            elif entry.name.lower().endswith(VIDEO_EXTENSIONS) and entry.is_file():
+                videos.append(VideoFile(entry.path, child, 'video', _signature(entry.stat())))
+        if images:
+            signature = len(images), os.stat(folder).st_mtime_ns
+            numbered = all(any(c.isdecimal() for c in os.path.splitext(i)[0]) for i in images)
+            videos.append(VideoFile(folder, name or '.', 'frames', signature, numbered))
+    if not videos:
+        raise ValueError(
+            f'no videos found in {root}. Expected folders of frames at any depth '
+            f'(JPEGImages/<video>/00000.jpg; {", ".join(IMAGE_EXTENSIONS)}), video files '
+            f'({", ".join(VIDEO_EXTENSIONS)}), or both.'
+        )
+    return sorted(videos, key=lambda video: natural_key(video.name))
+
+
+def default_cache_dir() -> str:
+    """``$MMVIDEOMAC_CACHE``, else the user's cache folder (XDG)."""
+    user = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
+    return os.environ.get('MMVIDEOMAC_CACHE') or os.path.join(user, 'mmvideomac', 'index')
+
+
+class VideoIndex:
+    """Lengths and sizes of the videos of one data root.
+
+    Args:
+        root: The data root, as given to :func:`find_videos`.
+        readers: For each kind of video the reader that probes it. The cache of
+            another reader class is not used.
+        cache_dir: Where the index is kept. Defaults to :func:`default_cache_dir`.
+    """
+
+    def __init__(
+        self, root: str, readers: Mapping[str, object], cache_dir: str | None = None
+    ) -> None:
+        self.root = os.path.abspath(root)
+        self.readers = readers
+        key = hashlib.sha256(self.root.encode()).hexdigest()[:16]
+        self.cache_file = os.path.join(cache_dir or default_cache_dir(), f'{key}.json')
+
+    def probe(self, videos: Sequence[VideoFile]) -> dict[str, VideoInfo | VideoReadError]:
+        """Information on each video by its name; for an unreadable one, the error.
+
+        Videos that are unknown or changed are opened, several at a time, with a
+        progress bar if it takes more than a second. An interrupted call keeps
+        what it has. Errors are not remembered.
+        """
+        known = self._load()
+        results, changed = {}, []
+        for video in videos:
+            kind, size, time_ns, *info = known.get(video.name, [None, 0, 0])
+            if (kind, size, time_ns) == (video.reader, *video.signature):
+                results[video.name] = VideoInfo(*info)
+            else:
+                changed.append(video)
+        try:
+            self._probe_all(changed, results)
+        finally:
+            for video in videos:
+                info = results.get(video.name)
+                if isinstance(info, VideoInfo):
+                    known[video.name] = [video.reader, *video.signature, *info]
+            if changed:
+                self._save(known)
+        return results
+
+    def _probe_all(self, videos: Sequence[VideoFile], results: dict) -> None:
+        started = shown = time.monotonic()
+        bar = None
+        # Threads: decord and Pillow release the interpreter lock.
+        with ThreadPoolExecutor() as pool:
+            jobs = {pool.submit(self._probe_one, video): video.name for video in videos}
+            try:
+                for done, job in enumerate(as_completed(jobs), start=1):
+                    results[jobs[job]] = job.result()
+                    now = time.monotonic()
+                    if bar is None and now - started > 1:
+                        print_log(f'indexing {len(videos)} videos of {self.root}', 'current')
+                        bar, counted = ProgressBar(len(videos) - done), done
+                    elif bar and (now - shown > 0.5 or done == len(videos)):
+                        bar.update(done - counted)
+                        counted, shown = done, now
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+        if bar:
+            bar.file.write('\n')
+
+    def _probe_one(self, video: VideoFile) -> VideoInfo | VideoReadError:
+        try:
+            return self.readers[video.reader].probe(video.path)
+        except VideoReadError as error:
+            return error
+
+    def _header(self) -> dict:
+        names = {kind: type(reader).__qualname__ for kind, reader in self.readers.items()}
+        return dict(format=_FORMAT, root=self.root, readers=names)
+
+    def _load(self) -> dict:
+        try:
+            with open(self.cache_file, encoding='utf-8') as file:
+                content = json.load(file)
+        except (OSError, ValueError):
+            return {}
+        if not isinstance(content, dict) or {**content, **self._header()} != content:
+            return {}
+        return content.get('videos', {})
+
+    def _save(self, known: dict) -> None:
+        folder = os.path.dirname(self.cache_file)
+        temporary = None
+        try:
+            os.makedirs(folder, exist_ok=True)
+            # Another job may read or write the same index: whole files only.
+            with tempfile.NamedTemporaryFile(
+                'w', dir=folder, suffix='.tmp', delete=False, encoding='utf-8'
+            ) as file:
+                temporary = file.name
+                json.dump({**self._header(), 'videos': known}, file)
+            os.replace(temporary, self.cache_file)
+        except OSError as error:
+            if temporary and os.path.exists(temporary):
+                os.remove(temporary)
+            print_log(
+                f'the index of {self.root} cannot be saved ({error}) and will be made again next '
+                'time. Set the environment variable MMVIDEOMAC_CACHE to a writable folder.',
+                'current',
+                logging.WARNING,
+            )
+
+
+def _signature(stat: os.stat_result) -> tuple[int, int]:
+    return stat.st_size, stat.st_mtime_ns

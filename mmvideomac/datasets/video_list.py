@@ -1,0 +1,51 @@
+"""Restricting a dataset to the videos named in a text file."""
+
+import os
+from collections import defaultdict
+from collections.abc import Sequence
+
+from .video_index import VideoFile
+
+
+def select_videos(videos: Sequence[VideoFile], list_file: str) -> list[VideoFile]:
+    """Keep the videos that a list file names, in the order of the data.
+
+    One video per line: its path relative to the data root, or its name alone,
+    each with or without the extension. Empty lines and lines that begin with
+    ``#`` are ignored.
+
+    Raises:
+        FileNotFoundError: if there is no such list file.
+        ValueError: if the list is empty, or a line names no video or several.
+    """
+    if not os.path.isfile(list_file):
+        raise FileNotFoundError(f'ann_file {list_file} does not exist')
+    with open(list_file, encoding='utf-8') as file:
+        lines = [line.strip().rstrip('/') for line in file]
+    wanted = [line for line in lines if line and not line.startswith('#')]
+    if not wanted:
+        raise ValueError(f'ann_file {list_file} names no video: write one per line')
+
+    exact, loose = defaultdict(set), defaultdict(set)
+    for position, video in enumerate(videos):
+        exact[video.name].add(position)
+        base = os.path.basename(video.name)
+        for name in (os.path.splitext(video.name)[0], base, os.path.splitext(base)[0]):
+            loose[name].add(position)
+    matches = {name: exact.get(name) or loose.get(name) or set() for name in wanted}
+
+    missing = [name for name, found in matches.items() if not found]
+    if missing:
+        raise ValueError(
+            f'{len(missing)} of {len(wanted)} videos named in {list_file} are not among the '
+            f'{len(videos)} videos found: {", ".join(missing[:5])}{", ..." * (len(missing) > 5)}. '
+            'Correct the list (names, or paths relative to data_root) or data_root.'
+        )
+    for name, found in matches.items():
+        if len(found) > 1:
+            paths = ', '.join(videos[i].path for i in sorted(found)[:3])
+            raise ValueError(
+                f'{list_file}: {name} names {len(found)} videos ({paths}). '
+                'Write the path relative to data_root, with the extension.'
+            )
+    return [videos[i] for i in sorted(set().union(*matches.values()))]

@@ -1,0 +1,192 @@
+import os
+import pickle
+import signal
+
+import cv2
+import decord
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmvideomac.datasets import DecordReader, FrameFolderReader, VideoReadError
+from mmvideomac.datasets.video_readers import list_frames, natural_key
+
+from .helpers import make_frames, make_video, real_data
+
+
+def test_natural_order():
+    names = ['frame_10.png', 'frame_2.png', 'frame_02.png', '7.png', 'a.png', '10.png']
+    expected = ['7.png', '10.png', 'a.png', 'frame_02.png', 'frame_2.png', 'frame_10.png']
+    assert sorted(names, key=natural_key) == expected
+
+
+class TestFrameFolderReader:
+    reader = FrameFolderReader()
+
+    def test_probe_and_read(self, tmp_path):
+        names = [f'frame_{k}.png' for k in range(12)]
+        folder = str(make_frames(tmp_path / 'v', 12, (20, 30), names))
+        (tmp_path / 'v' / '.hidden.png').write_bytes(b'')
+        (tmp_path / 'v' / 'notes.txt').write_bytes(b'')
+        assert self.reader.probe(folder) == (12, 20, 30, None)
+        frames = self.reader.read(folder, [11, 2, 10])
+        assert [int(frame.max()) for frame in frames] == [11, 2, 10]
+        assert all(f.shape == (20, 30, 3) and f.dtype == np.uint8 for f in frames)
+        assert all(frame.flags.writeable for frame in frames)
+
+    @pytest.mark.parametrize('mode', ['L', 'P', 'RGBA', 'RGB'])
+    def test_any_image_becomes_rgb(self, tmp_path, mode):
+        rgb = Image.fromarray(np.full((4, 4, 3), 51, np.uint8))
+        rgb.convert(mode).save(tmp_path / '0.png')
+        (frame,) = self.reader.read(str(tmp_path), [0])
+        assert frame.shape == (4, 4, 3) and (frame == 51).all()
+
+    def test_channel_order_is_rgb(self, tmp_path):
+        image = np.zeros((4, 4, 3), np.uint8)
+        image[..., 0] = 200
+        Image.fromarray(image).save(tmp_path / '0.png')
+        assert (self.reader.read(str(tmp_path), [0])[0] == image).all()
+
+    def test_missing_frame(self, tmp_path):
+        folder = str(make_frames(tmp_path / 'v', 3))
+        for index in (3, -1):
+            with pytest.raises(VideoReadError, match=f'frame {index} does not exist.*has 3'):
+                self.reader.read(folder, [0, index])
+
+    @pytest.mark.parametrize('extension', ['.jpg', '.png'])
+    def test_cut_frame_is_named(self, tmp_path, extension):
+        noise = np.random.RandomState(0).randint(0, 256, (64, 64, 3), np.uint8)
+        path = tmp_path / f'0{extension}'
+        Image.fromarray(noise).save(path)
+        path.write_bytes(path.read_bytes()[:2000])
+        with pytest.raises(VideoReadError, match=f'0{extension}: .*again or remove it'):
+            self.reader.read(str(tmp_path), [0])
+
+    def test_garbage_and_empty(self, tmp_path):
+        (tmp_path / '0.jpg').write_bytes(b'not an image')
+        with pytest.raises(VideoReadError, match=r'0\.jpg'):
+            self.reader.probe(str(tmp_path))
+        os.remove(tmp_path / '0.jpg')
+        with pytest.raises(VideoReadError, match='holds no image'):
+            self.reader.probe(str(tmp_path))
+        with pytest.raises(VideoReadError, match='FileNotFoundError'):
+            self.reader.read(str(tmp_path / 'gone'), [0])
+
+    def test_frames_of_different_size(self, tmp_path):
+        folder = make_frames(tmp_path / 'v', 2, (20, 30))
+        Image.new('RGB', (40, 20)).save(folder / '00001.png')
+        with pytest.raises(ValueError, match=r'00000.png \(30x20\) and 00001.png \(40x20\)'):
+            self.reader.read(str(folder), [0, 1])
+
+    def test_real_frames(self):
+        folder = real_data('ytvos', 'JPEGImages', '003234408d')
+        info = self.reader.probe(str(folder))
+        assert info == (15, 180, 320, None)
+        frames = self.reader.read(str(folder), [3, 4])
+        for name, frame in zip(list_frames(str(folder))[3:5], frames, strict=True):
+            bgr = cv2.imread(str(folder / name))
+            assert np.abs(frame[..., ::-1].astype(int) - bgr).mean() < 2  # another JPEG decoder
+
+
+class TestDecordReader:
+    @pytest.mark.parametrize('extension', ['.mp4', '.mkv', '.avi', '.mov'])
+    def test_probe_and_read(self, tmp_path, extension):
+        path = str(make_video(tmp_path / f'v{extension}', 25, (48, 64), fps=10.0))
+        reader = DecordReader()
+        assert reader.probe(path) == (25, 48, 64, pytest.approx(10.0))
+        frames = reader.read(path, [20, 3, 4])
+        assert all(f.shape == (48, 64, 3) and f.dtype == np.uint8 for f in frames)
+        means = [frame.mean() for frame in frames]
+        assert means == pytest.approx([160, 24, 32], abs=3)
+
+    def test_missing_frame(self, tmp_path):
+        path = str(make_video(tmp_path / 'v.mp4', 5))
+        for index in (5, -1):
+            with pytest.raises(VideoReadError, match=f'frame {index} does not exist.*has 5'):
+                DecordReader().read(path, [0, index])
+
+    def test_unreadable_files(self, tmp_path):
+        (tmp_path / 'empty.mp4').write_bytes(b'')
+        (tmp_path / 'text.mp4').write_bytes(b'not a video' * 100)
+        content = make_video(tmp_path / 'whole.mp4', 20).read_bytes()
+        (tmp_path / 'cut.mp4').write_bytes(content[: len(content) // 2])  # no index, at the end
+        reader = DecordReader()
+        for name, reason in [('empty', 'is empty'), ('text', 'opened'), ('cut', 'opened')]:
+            with pytest.raises(VideoReadError, match=f'{name}.mp4: .*{reason}.*Fetch it again'):
+                reader.probe(str(tmp_path / f'{name}.mp4'))
+        with pytest.raises(VideoReadError, match=r'gone\.mp4'):
+            reader.read(str(tmp_path / 'gone.mp4'), [0])
+
+    def test_damage_is_an_error_and_does_not_stay(self, tmp_path):
+        """A cut H.264 file: its whole part can still be read after its damaged one."""
+        source = real_data('videos', 'cat_on_sofa.mp4')
+        content = source.read_bytes()
+        cut = tmp_path / 'cut.mp4'
+        cut.write_bytes(content[: len(content) * 7 // 10])
+        reader = DecordReader()
+        expected = reader.read(str(source), [10, 11])
+        num_frames = reader.probe(str(cut)).num_frames
+        assert 50 < num_frames < 149
+        with pytest.raises(VideoReadError, match='cannot be decoded'):
+            reader.read(str(cut), [num_frames - 2, num_frames - 1])
+        assert str(cut) not in reader._readers  # opened anew, wherever the old one stopped
+        assert np.array_equal(reader.read(str(cut), [10, 11]), expected)
+
+    def test_few_files_stay_open(self, tmp_path, monkeypatch):
+        paths = [str(make_video(tmp_path / f'{k}.mp4', 3)) for k in range(3)]
+        opened = []
+        original = DecordReader._open
+        monkeypatch.setattr(
+            DecordReader, '_open', staticmethod(lambda p: opened.append(p) or original(p))
+        )
+        reader = DecordReader(max_open=2)
+        for k in (0, 1, 0, 2, 0, 1):  # 2 pushes out 1, the least recently used
+            reader.read(paths[k], [0])
+        assert opened == [paths[k] for k in (0, 1, 2, 1)]
+        with pytest.raises(ValueError, match='at least 1'):
+            DecordReader(max_open=0)
+
+    def test_pickle_leaves_open_files_behind(self, tmp_path):
+        path = str(make_video(tmp_path / 'v.mp4', 5))
+        reader = DecordReader()
+        expected = reader.read(path, [2, 3])
+        copied = pickle.loads(pickle.dumps(reader))
+        assert np.array_equal(copied.read(path, [2, 3]), expected)
+
+    def test_fork(self, tmp_path):
+        """A reader used before a fork neither hangs nor shares its file after it."""
+        path = str(make_video(tmp_path / 'v.mp4', 5))
+        reader = DecordReader()
+        expected = reader.read(path, [2, 3])
+        child = os.fork()
+        if child == 0:
+            signal.alarm(10)  # kills a hanging child
+            same = np.array_equal(reader.read(path, [2, 3]), expected)
+            del reader
+            os._exit(0 if same else 1)
+        assert os.waitpid(child, 0)[1] == 0
+        assert np.array_equal(reader.read(path, [2, 3]), expected)
+
+    @pytest.mark.parametrize(
+        'name', ['cockatoo.mp4', 'realshort.mp4', 'flipping_a_pancake.mkv', 'bag_in_wind.avi']
+    )
+    def test_real_clips_random_access_equals_sequential(self, name):
+        """Whatever was read before. cockatoo.mp4 has key frames that decode to garbage
+        if the decoder did not see the start of the file."""
+        path = str(real_data('videos', name))
+        whole = decord.VideoReader(path, num_threads=1)
+        num_frames = min(len(whole), 100)
+        sequence = [whole.next().asnumpy() for _ in range(num_frames)]
+        reader = DecordReader()
+        starts = np.random.RandomState(0).randint(0, num_frames - 1, 3)
+        for start in [num_frames - 2, 0, *map(int, starts)]:
+            pair = [start, start + 1]
+            expected = [sequence[i] for i in pair]
+            assert np.array_equal(reader.read(path, pair), expected)
+            assert np.array_equal(DecordReader().read(path, pair), expected)
+
+    def test_real_clips_probe(self):
+        reader = DecordReader()
+        folder = real_data('videos')
+        assert reader.probe(str(folder / 'dog_grass.mp4')) == (32, 512, 512, pytest.approx(10))
+        assert reader.probe(str(folder / 'asl_help.mkv')) == (58, 480, 640, pytest.approx(30))

@@ -1,0 +1,52 @@
+"""Draw videos at random until they fill a number of hours, and list them.
+
+The list is the ``ann_file`` of FramePairDataset. VideoMAC's Table 4a compares
+YouTube-VOS (5.58 hours) with a part of Kinetics-400 of the same volume.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from mmvideomac.datasets import FramePairDataset
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('root', help='folder of videos (searched with its sub-folders)')
+    parser.add_argument('--hours', type=float, required=True, help='volume to draw')
+    parser.add_argument('--out', type=Path, required=True, help='list file to write')
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--fps', type=float, help='frame rate of videos that have none: folders')
+    return parser.parse_args()
+
+
+def draw(hours: np.ndarray, total: float, seed: int) -> np.ndarray:
+    """Indices, ascending, of randomly drawn videos of these hours that reach ``total``."""
+    order = np.random.default_rng(seed).permutation(len(hours))
+    needed = np.searchsorted(np.cumsum(hours[order]), total) + 1
+    return np.sort(order[:needed])
+
+
+def main() -> None:
+    args = parse_args()
+    dataset = FramePairDataset(args.root)
+    infos = [dataset.get_video_info(i) for i in range(dataset.num_videos)]
+    if args.fps is None and any(info['fps'] is None for info in infos):
+        raise SystemExit(f'some videos of {args.root} are folders of frames: give their --fps')
+    hours = np.array([i['num_frames'] / (i['fps'] or args.fps) / 3600 for i in infos])
+    if hours.sum() < args.hours:
+        raise SystemExit(f'{args.root} holds {hours.sum():.2f} hours, less than {args.hours}')
+    chosen = draw(hours, args.hours, args.seed)
+    root = Path(args.root)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    names = [Path(infos[i]['path']).relative_to(root).as_posix() for i in chosen]
+    args.out.write_text('\n'.join([f'# {hours[chosen].sum():.3f} hours', *names]) + '\n')
+    print(f'{args.out}: {len(chosen)} of {len(hours)} videos, {hours[chosen].sum():.3f} hours')
+
+
+if __name__ == '__main__':
+    main()
