@@ -107,4 +107,5 @@ def _batch_grn(module, x: VisiblePatches) -> VisiblePatches:
 def _global_response_norm(module: GRN, features: Tensor, dims: tuple[int, ...]) -> Tensor:
     norm = torch.linalg.vector_norm(features, dim=dims, keepdim=True)
     response = norm / (norm.mean(-1, keepdim=True) + module.eps)
-    return module.gamma * (features * response) + module.beta + features
+    # gamma * (x * response) + beta + x, in one pass over x
+    return torch.addcmul(module.beta, features, module.gamma * response + 1)
