@@ -12,6 +12,8 @@ Three facts about current packages, each handled here and nowhere else:
 import importlib.util
 import sys
 import warnings
+from collections.abc import Callable
+from pickle import UnpicklingError
 
 _schemas = []  # keeps the torch.library handle, and with it the schemas, alive
 
@@ -28,6 +30,8 @@ def prepare_environment() -> None:
             'mmvideomac needs mmcv. Install `mmcv-lite` (seconds, enough for everything here) '
             'or the full `mmcv`, never both: pip install mmcv-lite'
         )
+    # mmcv-lite says this at every import; nothing here uses those operators.
+    warnings.filterwarnings('ignore', 'Fail to import ``MultiScaleDeformableAttention``')
     _allow_mmengine_checkpoints()
 
 
@@ -40,7 +44,7 @@ def _guard_torchvision() -> None:
     if 'torchvision' in sys.modules:
         return
     try:
-        import torchvision  # noqa: F401
+        import torchvision
     except ImportError:
         return  # absent: mmpretrain says so itself
     except RuntimeError as error:
@@ -71,18 +75,38 @@ def _allow_mmengine_checkpoints() -> None:
     """
     import numpy as np
     import torch
-    from mmengine.logging.history_buffer import HistoryBuffer
+    from mmengine.logging import HistoryBuffer
+    from mmengine.utils import digit_version
 
-    scalars = [np.dtype(kind) for kind in ('float64', 'float32', 'int64', 'int32', 'bool')]
+    if digit_version(torch.__version__) < digit_version('2.6'):
+        return  # torch.load has no protection by default
+    multiarray = (np._core if hasattr(np, '_core') else np.core).multiarray
+    scalar_types = ('float64', 'float32', 'int64', 'int32', 'bool')
+    # A checkpoint names numpy's internals as the numpy that saved it did: both ways.
+    internals = [
+        (getattr(multiarray, function), f'numpy.{core}.multiarray.{function}')
+        for core in ('_core', 'core')
+        for function in ('_reconstruct', 'scalar')
+    ]
     torch.serialization.add_safe_globals(
         [
             HistoryBuffer,
+            (_history_buffer_method, 'builtins.getattr'),
             np.ndarray,
             np.dtype,
-            np._core.multiarray._reconstruct
-            if hasattr(np, '_core')
-            else np.core.multiarray._reconstruct,
-            np._core.multiarray.scalar if hasattr(np, '_core') else np.core.multiarray.scalar,
-            *{type(dtype) for dtype in scalars},
+            *(type(np.dtype(name)) for name in scalar_types),
+            *internals,
         ]
     )
+
+
+def _history_buffer_method(owner: type, name: str) -> Callable:
+    """Stands in for ``getattr``, by which pickles name ``HistoryBuffer``'s methods.
+
+    The real one would let a pickle reach anything.
+    """
+    from mmengine.logging import HistoryBuffer
+
+    if owner is HistoryBuffer and name in ('min', 'max', 'current', 'mean'):
+        return getattr(owner, name)
+    raise UnpicklingError(f'refused to look up {name!r} of {owner!r}')

@@ -1,0 +1,17 @@
+"""Hooks."""
+
+from .checkpoint_hook import AtomicCheckpointHook
+from .ema_target_hook import EMATargetHook
+from .preemption_hook import PreemptionHook
+from .reconstruction_hook import ReconstructionHook
+from .reproducibility_hook import ReproducibilityHook
+from .throughput_hook import ThroughputHook
+
+__all__ = [
+    'AtomicCheckpointHook',
+    'EMATargetHook',
+    'PreemptionHook',
+    'ReconstructionHook',
+    'ReproducibilityHook',
+    'ThroughputHook',
+]

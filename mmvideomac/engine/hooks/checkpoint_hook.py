@@ -1,0 +1,124 @@
+"""Checkpoints that survive a crash, a full disk and a wrong path."""
+
+import os.path as osp
+import re
+import time
+from collections import deque
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import CheckpointHook
+from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
+from mmengine.runner import BaseLoop, Runner
+
+from mmvideomac.registry import HOOKS
+from mmvideomac.utils.atomic_backend import AtomicLocalBackend
+from mmvideomac.utils.checkpoint import load_state_dict_strictly
+
+#: The one rolling checkpoint written inside an epoch.
+MID_EPOCH_FILE = 'mid_epoch.pth'
+
+
+@HOOKS.register_module()
+class AtomicCheckpointHook(CheckpointHook):
+    """mmengine's ``CheckpointHook``, without its ways to lose a run.
+
+    * A file appears under its name only when it is complete, and outdated files
+      are deleted only after that; ``last_checkpoint`` is written likewise.
+    * With ``minutes``, long epochs are also saved inside, to ``mid_epoch.pth``
+      (replaced each time, deleted once the epoch's own checkpoint exists).
+    * Iteration checkpoints are saved at optimiser steps only: in between, under
+      gradient accumulation, part of the gradient would be lost.
+    * Before training, a checkpoint whose parameters are not exactly the model's
+      is an error. (``load_from`` alone would log a warning and train on.) To
+      start from a part of a model use ``init_cfg=dict(type='Pretrained')``.
+
+    Args:
+        *args: As in :class:`mmengine.hooks.CheckpointHook`.
+        minutes: Save inside an epoch whenever so many minutes have passed since
+            the last save. None for never.
+        backend_args: As in mmengine; by default local files, written by rename.
+        **kwargs: As in :class:`mmengine.hooks.CheckpointHook`.
+    """
+
+    def __init__(
+        self, *args, minutes: float | None = None, backend_args: dict | None = None, **kwargs
+    ) -> None:
+        backend_args = backend_args or dict(backend='atomic_local')
+        super().__init__(*args, backend_args=backend_args, **kwargs)
+        self.minutes = minutes
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Check that the checkpoint fits, when training is about to start from it.
+
+        Raises:
+            ValueError: if it is of another architecture.
+        """
+        if not isinstance(runner._train_loop, BaseLoop):
+            return  # testing: the model under test is often a part of the pre-trained one
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        state_dict = checkpoint.get('state_dict', checkpoint)
+        state_dict = {re.sub(r'^module\.', '', key): value for key, value in state_dict.items()}
+        load_state_dict_strictly(model, state_dict, source=runner._load_from or 'The checkpoint')
+
+    def before_train(self, runner: Runner) -> None:
+        super().before_train(runner)
+        self._saved_at = time.monotonic()
+        accumulation = runner.optim_wrapper._accumulative_counts
+        if not self.by_epoch and self.interval % accumulation:
+            asked, self.interval = self.interval, -(-self.interval // accumulation) * accumulation
+            print_log(
+                f'Checkpoint interval {asked} raised to {self.interval} iterations, a whole number '
+                f'of optimiser steps of {accumulation} accumulated iterations each.',
+                logger='current',
+            )
+
+    def after_train_iter(self, runner: Runner, *args, **kwargs) -> None:
+        super().after_train_iter(runner, *args, **kwargs)
+        if self.minutes is None or not runner.optim_wrapper.should_update():
+            return
+        if time.monotonic() - self._saved_at >= 60 * self.minutes:
+            self.save_mid_epoch(runner)
+
+    def save_mid_epoch(self, runner: Runner) -> str:
+        """Save after the current iteration, which must have taken an optimiser step.
+
+        Call it from ``after_train_iter``.
+
+        Returns:
+            Path of the checkpoint.
+        """
+        self._write(runner, MID_EPOCH_FILE, dict(epoch=runner.epoch, iter=runner.iter + 1))
+        return self.last_ckpt
+
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
+        outdated = []
+        if self.max_keep_ckpts > 0:
+            kept = [*(s for s in self.keep_ckpt_ids if s != step), step]
+            outdated, kept = kept[: -self.max_keep_ckpts], kept[-self.max_keep_ckpts :]
+            self.keep_ckpt_ids = deque(kept, self.max_keep_ckpts)
+            runner.message_hub.update_info('keep_ckpt_ids', kept)
+        self._write(runner, self.filename_tmpl.format(step), meta)
+        for filename in [*map(self.filename_tmpl.format, outdated), MID_EPOCH_FILE]:
+            path = self.file_backend.join_path(self.out_dir, filename)
+            if is_main_process() and self.file_backend.isfile(path):
+                self.file_backend.remove(path)
+
+    def _write(self, runner: Runner, filename: str, meta: dict) -> None:
+        self.last_ckpt = self.file_backend.join_path(self.out_dir, filename)
+        runner.message_hub.update_info('last_ckpt', self.last_ckpt)
+        runner.save_checkpoint(
+            self.out_dir,
+            filename,
+            save_optimizer=self.save_optimizer,
+            save_param_scheduler=self.save_param_scheduler,
+            meta=meta,
+            by_epoch=self.by_epoch,
+            backend_args=self.backend_args,
+            **self.args,
+        )
+        if is_main_process():
+            AtomicLocalBackend().put_text(
+                self.last_ckpt, osp.join(runner.work_dir, 'last_checkpoint')
+            )
+        self._saved_at = time.monotonic()

@@ -1,0 +1,110 @@
+"""Stopping on a signal without losing the epoch."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from mmengine.dist import all_reduce, barrier, is_distributed
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from mmvideomac.registry import HOOKS
+
+from .checkpoint_hook import AtomicCheckpointHook
+
+#: Ctrl-C; the end of a cluster job; its early warning (``srun --signal=USR1@120``);
+#: a closed terminal.
+SIGNALS = ('SIGINT', 'SIGTERM', 'SIGUSR1', 'SIGHUP')
+
+
+@HOOKS.register_module()
+class PreemptionHook(Hook):
+    """On SIGTERM, SIGUSR1, SIGHUP or Ctrl-C: finish the step, save, exit.
+
+    The exit status is 128 + signal number, as shells report it. All processes of
+    a distributed run stop after the same optimiser step, whichever of them was
+    signalled. A second Ctrl-C in a single process stops at once, without saving.
+
+    Raises:
+        TypeError: before training, if there is no ``AtomicCheckpointHook``.
+    """
+
+    # After the regular checkpoint, the schedulers and the EMA target.
+    priority = 'LOWEST'
+
+    def __init__(self) -> None:
+        self._received = 0
+        self._previous = {}
+
+    def before_train(self, runner: Runner) -> None:
+        self._checkpointing = next(
+            (hook for hook in runner.hooks if isinstance(hook, AtomicCheckpointHook)), None
+        )
+        if self._checkpointing is None:
+            raise TypeError('PreemptionHook saves through an AtomicCheckpointHook: add one')
+        if threading.current_thread() is not threading.main_thread():
+            return  # Python delivers signals to the main thread only
+        for name in SIGNALS:
+            number = getattr(signal, name, None)
+            if number is None or (name == 'SIGHUP' and signal.getsignal(number) == signal.SIG_IGN):
+                continue  # not on this system; started by nohup
+            self._previous[number] = signal.signal(number, self._receive)
+        loader = runner.train_dataloader
+        loader.worker_init_fn = partial(_init_worker, loader.worker_init_fn)
+
+    def after_train(self, runner: Runner) -> None:
+        self._restore()
+
+    def after_train_iter(self, runner: Runner, *args, **kwargs) -> None:
+        if not runner.optim_wrapper.should_update():
+            return  # a step of accumulated gradients cannot be saved half-way
+        received = torch.tensor(self._received)
+        all_reduce(received, 'max')
+        if not received:
+            return
+        number = int(received)
+        path = self._checkpointing.save_mid_epoch(runner)
+        barrier()  # the launcher kills the others as soon as one exits
+        runner.logger.warning(
+            f'Stopped by {signal.Signals(number).name} at iteration {runner.iter + 1}; saved '
+            f'{path}. Run the same command with --resume to continue exactly there.'
+        )
+        runner.visualizer.close()
+        self._restore()
+        raise SystemExit(128 + number)
+
+    def _receive(self, number: int, frame) -> None:
+        # Under torchrun one Ctrl-C arrives twice: from the terminal and from it.
+        if self._received and number == signal.SIGINT and not is_distributed():
+            raise KeyboardInterrupt
+        self._received = number
+        # Not through logging or print, which the signal may have interrupted.
+        name = signal.Signals(number).name
+        os.write(2, f'\n{name}: finishing this step, then saving ...\n'.encode())
+
+    def _restore(self) -> None:
+        while self._previous:
+            signal.signal(*self._previous.popitem())
+
+
+def _init_worker(init_fn: Callable | None, worker_id: int) -> None:
+    # Signals often reach the whole process group; a worker that dies of one
+    # takes the unfinished step with it.
+    for name in SIGNALS:
+        if (number := getattr(signal, name, None)) and number != signal.SIGTERM:
+            signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, 'sigwaitinfo'):  # not on macOS and Windows
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_exit_for, args=(os.getppid(),), daemon=True).start()
+    if init_fn is not None:
+        init_fn(worker_id)
+
+
+def _exit_for(parent: int) -> None:
+    """Obey SIGTERM, by which a loader ends its workers, from the parent alone."""
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+        pass
+    os._exit(0)

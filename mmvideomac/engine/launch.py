@@ -1,0 +1,256 @@
+"""From a config and a command line to what this machine can run.
+
+Everything here happens before a Runner exists, and changes the config alone,
+except for :func:`init_cpu_processes`.
+"""
+
+import os
+import subprocess
+import tempfile
+
+import torch
+from mmengine.config import Config, ConfigDict
+from mmengine.device import get_device
+from torch import distributed
+
+from mmvideomac.utils.checkpoint import find_latest_checkpoint, is_complete
+
+#: Environment variables of a process, by launcher: (rank, processes, local rank).
+_RANK_VARIABLES = {
+    'pytorch': ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
+    'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
+    'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK'),
+}
+
+
+class LaunchError(Exception):
+    """Training cannot start as asked; the message says what to change."""
+
+
+def process_info(launcher: str) -> tuple[int, int, int]:
+    """Rank, number of processes and local rank, before any of them has met.
+
+    Args:
+        launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
+
+    Raises:
+        LaunchError: if the process was not started by that launcher.
+    """
+    if launcher == 'none':
+        return 0, 1, 0
+    names = _RANK_VARIABLES[launcher]
+    if lacking := [name for name in names if name not in os.environ]:
+        raise LaunchError(
+            f'--launcher {launcher} needs the environment variable(s) {", ".join(lacking)}, which '
+            'the launcher sets: start through tools/dist_train.sh or tools/slurm_train.sh.'
+        )
+    rank, processes, local_rank = (int(os.environ[name]) for name in names)
+    return rank, processes, local_rank
+
+
+def check_device(device: str, local_rank: int) -> None:
+    """Raise if a GPU is asked for and not there.
+
+    Args:
+        device: ``'auto'`` or ``'cuda'``.
+        local_rank: Index of this process on its machine.
+
+    Raises:
+        LaunchError: without any GPU, or with fewer GPUs than processes.
+    """
+    available = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device == 'cuda' and not available:
+        build = torch.version.cuda
+        raise LaunchError(
+            '--device cuda, but torch sees no GPU: '
+            + (
+                f'it is built for CUDA {build}; check the driver (nvidia-smi) and '
+                f'CUDA_VISIBLE_DEVICES={os.environ.get("CUDA_VISIBLE_DEVICES", "(unset)")}.'
+                if build
+                else 'it is a CPU-only build; run `bash tools/setup_env.sh --gpu`.'
+            )
+            + ' To train on the CPU leave --device out.'
+        )
+    if available and local_rank >= available:
+        raise LaunchError(
+            f'Process {local_rank} of this machine has no GPU of its own: {available} visible. '
+            'Start as many processes as there are GPUs (second argument of tools/dist_train.sh).'
+        )
+
+
+def check_work_dir(work_dir: str) -> None:
+    """Make the work directory, and raise if it cannot be written to.
+
+    Raises:
+        LaunchError: naming the directory and the cause.
+    """
+    try:
+        os.makedirs(work_dir, exist_ok=True)
+        with tempfile.TemporaryFile(dir=work_dir):
+            pass
+    except OSError as error:
+        raise LaunchError(
+            f'Cannot write to the work directory {work_dir}: {error.strerror}. '
+            'Choose another with --work-dir.'
+        ) from None
+
+
+def set_batch_size(cfg: Config, processes: int) -> str:
+    """Keep ``total_batch_size`` samples per optimiser step on any number of processes.
+
+    ``train_dataloader.batch_size`` is the most that one process takes at a time.
+    What is lacking is accumulated over iterations; an epoch is cut to a whole
+    number of optimiser steps, hence holds the same steps however they are made.
+
+    With ``auto_scale_lr.enable`` instead, the batch size stays, nothing is
+    accumulated, and mmengine scales the learning rate by
+    batch_size * processes / ``auto_scale_lr.base_batch_size``.
+
+    Returns:
+        What was decided, for the log.
+
+    Raises:
+        LaunchError: if the total cannot be split evenly.
+    """
+    loader, total = cfg.train_dataloader, cfg.get('total_batch_size')
+    scaling = cfg.get('auto_scale_lr') or {}
+    if scaling.get('enable'):
+        base = scaling.get('base_batch_size') or total
+        if base is None:
+            raise LaunchError('--auto-scale-lr needs `total_batch_size`, which the lr is for.')
+        cfg.auto_scale_lr = dict(enable=True, base_batch_size=base)
+        total = loader.batch_size * processes
+        scaled = f'; learning rate scaled by {total}/{base}'
+    elif total is None:
+        total = loader.batch_size * processes * cfg.optim_wrapper.get('accumulative_counts', 1)
+        scaled = ''
+    else:
+        loader.batch_size = _largest_batch(loader.batch_size, total, processes)
+        scaled = ''
+    accumulation = total // (loader.batch_size * processes)
+    cfg.optim_wrapper.accumulative_counts = accumulation
+    loader.drop_last = True
+    if accumulation > 1:
+        loader.sampler.multiple_of = total
+    return (
+        f'{total} samples per optimiser step = batch size {loader.batch_size} x {processes} '
+        f'process(es) x {accumulation} accumulated iteration(s){scaled}'
+    )
+
+
+def _largest_batch(most: int, total: int, processes: int) -> int:
+    batch = min(most, total // processes)
+    if batch and total % (batch * processes) == 0:
+        return batch
+    if total % processes:
+        step = max(batch, 1) * processes
+        nearest = max(1, round(total / step)) * step
+        hint = f'use a multiple of {processes}, for example total_batch_size={nearest}'
+    else:
+        share = total // processes
+        fitting = [size for size in range(1, share + 1) if share % size == 0]
+        below = [size for size in fitting if size <= batch][-1:]
+        above = [size for size in fitting if size > batch][:1]
+        sizes = ' or '.join(map(str, below + above))
+        hint = f'use train_dataloader.batch_size={sizes}'
+    raise LaunchError(
+        f'total_batch_size={total} is not a whole number of batches of {batch} on {processes} '
+        f'process(es): {hint}, or --auto-scale-lr.'
+    )
+
+
+def adapt_to_cpu(cfg: Config) -> list[str]:
+    """Replace what only works on a GPU.
+
+    Returns:
+        What was replaced and matters to the result, for the log.
+    """
+    notes = []
+    wrapper = cfg.optim_wrapper
+    if wrapper.get('type') == 'AmpOptimWrapper':
+        gpu_only = ('type', 'loss_scale', 'dtype', 'use_fsdp')
+        kept = {key: value for key, value in wrapper.items() if key not in gpu_only}
+        cfg.optim_wrapper = ConfigDict(type='OptimWrapper', **kept)
+        notes.append('No GPU: mixed precision (AmpOptimWrapper) is off, training in float32.')
+    cfg.train_dataloader.pin_memory = False
+    if cfg.get('launcher', 'none') != 'none':
+        cfg.model_wrapper_cfg = dict(
+            type='MMDistributedDataParallel',
+            device_ids=None,  # mmengine would pass the local rank, as for a GPU
+            broadcast_buffers=False,
+            find_unused_parameters=cfg.get('find_unused_parameters', False),
+        )
+    return notes
+
+
+def init_cpu_processes(launcher: str) -> None:
+    """Join the processes of a run without GPUs (mmengine's way needs CUDA)."""
+    rank, processes, local_rank = process_info(launcher)
+    os.environ.update(RANK=str(rank), WORLD_SIZE=str(processes), LOCAL_RANK=str(local_rank))
+    os.environ.setdefault('MASTER_PORT', '29500')
+    if launcher == 'slurm' and 'MASTER_ADDR' not in os.environ:
+        nodes = os.environ['SLURM_NODELIST']
+        hosts = subprocess.run(
+            ['scontrol', 'show', 'hostnames', nodes], capture_output=True, text=True, check=True
+        )
+        os.environ['MASTER_ADDR'] = hosts.stdout.split()[0]
+    os.environ.setdefault('MASTER_ADDR', '127.0.0.1')
+    distributed.init_process_group('gloo')
+
+
+def set_checkpoint(cfg: Config, resume: str | None) -> str | None:
+    """Decide what to start from.
+
+    Args:
+        cfg: Its ``load_from`` is replaced when there is something to resume.
+        resume: ``'auto'`` for the newest complete checkpoint of the work
+            directory (none: start as the config says), a path, or None.
+
+    Returns:
+        What was decided, for the log.
+
+    Raises:
+        LaunchError: if a checkpoint file is missing or incomplete.
+    """
+    if resume == 'auto' or (resume is None and cfg.get('resume') and not cfg.get('load_from')):
+        path = find_latest_checkpoint(cfg.work_dir)
+        if path is None:
+            cfg.resume = False
+            return f'No checkpoint in {cfg.work_dir} yet: starting from the beginning.'
+        resume = path
+    if resume is not None:
+        cfg.resume, cfg.load_from = True, resume
+    path = cfg.get('load_from')
+    if path is None:
+        return None
+    if '://' not in path and not is_complete(path):
+        state = 'is incomplete (was the disk full?)' if os.path.exists(path) else 'does not exist'
+        raise LaunchError(f'The checkpoint {path} {state}.')
+    return f'Resuming {path}.' if cfg.get('resume') else f'Starting from the weights of {path}.'
+
+
+def prepare(cfg: Config, resume: str | None = None, device: str = 'auto') -> list[str]:
+    """Fit a config with ``work_dir`` and ``launcher`` to this machine, in place.
+
+    On return the config is ready for ``Runner.from_cfg``; without a GPU the
+    processes of the run have joined.
+
+    Returns:
+        Notes for the log.
+
+    Raises:
+        LaunchError: in one message, before anything was started or written.
+    """
+    _, processes, local_rank = process_info(cfg.launcher)
+    check_device(device, local_rank)
+    notes = [set_batch_size(cfg, processes)]
+    check_work_dir(cfg.work_dir)
+    notes.append(set_checkpoint(cfg, resume))
+    loader = cfg.train_dataloader
+    if loader.get('num_workers', 0) == 0:
+        loader.pop('persistent_workers', None)  # torch refuses it without workers
+    if get_device() in ('cpu', 'mps'):
+        notes.extend(adapt_to_cpu(cfg))
+        if cfg.launcher != 'none':
+            init_cpu_processes(cfg.launcher)
+    return [note for note in notes if note]

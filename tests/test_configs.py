@@ -1,0 +1,113 @@
+"""Every config builds, and says what its name and the paper say."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
+from PIL import Image
+
+from mmvideomac.registry import HOOKS, MODELS
+
+ROOT = Path(__file__).parents[1] / 'configs'
+CONFIGS = sorted(p.relative_to(ROOT) for p in ROOT.rglob('*.py') if '_base_' not in p.parts)
+
+
+@pytest.fixture(autouse=True)
+def scope():
+    with DefaultScope.overwrite_default_scope('mmvideomac'):
+        yield
+
+
+@pytest.fixture(scope='module')
+def videos(tmp_path_factory):
+    root = tmp_path_factory.mktemp('videos')
+    for video in ('a', 'b'):
+        (root / video).mkdir()
+        for i in range(12):
+            pixels = np.full((240, 320, 3), 10 * i + 20, np.uint8)
+            Image.fromarray(pixels).save(root / video / f'{i:05d}.jpg')
+    return root
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=str)
+def test_config_trains(path, videos, monkeypatch, tmp_path):
+    """Model, data and hooks of a config go through a loss, with a narrow encoder."""
+    monkeypatch.setenv('MMVIDEOMAC_CACHE', str(tmp_path))
+    cfg = Config.fromfile(ROOT / path)
+    assert cfg.default_scope == 'mmvideomac' and cfg.custom_imports.imports == ['mmvideomac']
+    cfg.model.backbone.arch = dict(depths=[1, 1, 1, 1], channels=[8, 8, 8, 8])
+    cfg.model.head.update(in_channels=8, embed_dims=8)
+    loader = cfg.train_dataloader
+    loader.update(batch_size=2, num_workers=0, persistent_workers=False, pin_memory=False)
+    loader.dataset.update(data_root=str(videos), ann_file='')
+    model = MODELS.build(cfg.model)
+    batch = next(iter(Runner.build_dataloader(loader, seed=0)))
+    data = model.data_preprocessor(batch, True)
+    assert all(torch.isfinite(loss) for loss in model(**data, mode='loss').values())
+    for hook in cfg.default_hooks.values():
+        HOOKS.build(hook)
+
+
+def load(name: str) -> Config:
+    return Config.fromfile(ROOT / f'{name}.py')
+
+
+def test_recipe_of_the_paper():
+    cfg = load('videomac_cnxv2s_yt18')
+    assert cfg.model.backbone == dict(type='SparseConvNeXtV2', arch='small')
+    assert cfg.model.masker == dict(type='SymmetricRandomMask', mask_ratio=0.75)
+    assert (cfg.model.head.embed_dims, cfg.model.head.depth) == (512, 1)
+    assert cfg.model.consistency_loss.loss_weight == 1.0
+    assert (cfg.total_batch_size, cfg.auto_scale_lr.base_batch_size) == (512, 512)
+    optimizer = cfg.optim_wrapper.optimizer
+    assert (optimizer.type, optimizer.lr, optimizer.weight_decay) == ('AdamW', 2e-3, 0.05)
+    assert tuple(optimizer.betas) == (0.9, 0.95)
+    assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
+    assert cfg.train_cfg.max_epochs == 100
+    warmup, cosine = cfg.param_scheduler
+    assert warmup.end == cosine.begin == 10 and cosine.end == cosine.begin + cosine.T_max == 100
+    assert cfg.default_hooks.ema_target == dict(
+        type='EMATargetHook', momentum=0.996, schedule='constant'
+    )
+    assert cfg.train_dataloader.dataset.sampling == dict(type='all_pairs', gap=1)
+
+
+@pytest.mark.parametrize(
+    'name, kind, arch, width',
+    [
+        ('videomac_cnxv2t_yt18', 'SparseConvNeXtV2', 'tiny', 768),
+        ('videomac_cnxv2b_yt18', 'SparseConvNeXtV2', 'base', 1024),
+        ('videomac_cnxv1s_yt18', 'SparseConvNeXt', 'small', 768),
+        ('videomac_cnxv1t_yt18', 'SparseConvNeXt', 'tiny', 768),
+        ('videomac_quickstart_cpu', 'SparseConvNeXtV2', 'atto', 320),
+    ],
+)
+def test_encoders_and_heads_fit(name, kind, arch, width):
+    model = load(name).model
+    assert (model.backbone.type, model.backbone.arch) == (kind, arch)
+    encoder = MODELS.get(kind)
+    assert model.head.in_channels == encoder.arch_settings[arch]['channels'][-1] == width
+
+
+def test_weight_decay_spares_biases_norms_and_grn():
+    cfg = load('videomac_cnxv2s_yt18')
+    cfg.model.backbone.arch = dict(depths=[1, 1, 1, 1], channels=[8, 8, 8, 8])
+    cfg.model.head.update(in_channels=8, embed_dims=8)
+    model = MODELS.build(cfg.model)
+    wrapper = dict(cfg.optim_wrapper, type='OptimWrapper')
+    del wrapper['loss_scale']
+    optimizer = build_optim_wrapper(model, wrapper).optimizer
+    names = {p: name for name, p in model.named_parameters()}
+    decay = {
+        names[p]: group['weight_decay'] for group in optimizer.param_groups for p in group['params']
+    }
+    trained = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert trained <= set(decay)
+    for name in trained:
+        assert decay[name] == (0.05 if model.get_parameter(name).dim() > 1 else 0), name
+    assert decay['backbone.stages.0.0.grn.gamma'] == 0

@@ -1,0 +1,211 @@
+import os
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+
+from mmvideomac.engine import launch
+from mmvideomac.engine.launch import LaunchError
+
+from .tiny import tiny_config, write_videos
+from .toy import train
+
+cuda = pytest.mark.skipif(torch.cuda.is_available(), reason='what happens without a GPU')
+
+
+def config(batch_size=64, **options):
+    return Config(
+        dict(
+            train_dataloader=dict(
+                batch_size=batch_size, num_workers=2, sampler=dict(type='EpochSampler')
+            ),
+            optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1.0)),
+            launcher='none',
+            **options,
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    'batch_size, processes, expected',
+    [(64, 8, (64, 1)), (64, 16, (32, 1)), (64, 1, (64, 8)), (64, 2, (64, 4)), (1024, 1, (512, 1))],
+)
+def test_total_batch_size_is_kept(batch_size, processes, expected):
+    cfg = config(batch_size, total_batch_size=512)
+    note = launch.set_batch_size(cfg, processes)
+    batch, accumulation = expected
+    assert cfg.train_dataloader.batch_size == batch
+    assert cfg.optim_wrapper.accumulative_counts == accumulation
+    assert batch * accumulation * processes == 512
+    assert cfg.train_dataloader.drop_last
+    assert cfg.train_dataloader.sampler.get('multiple_of', 1) == (512 if accumulation > 1 else 1)
+    assert note == (
+        f'512 samples per optimiser step = batch size {batch} x {processes} process(es) x '
+        f'{accumulation} accumulated iteration(s)'
+    )
+
+
+@pytest.mark.parametrize(
+    'batch_size, total, processes, hint',
+    [
+        (48, 512, 1, r'train_dataloader\.batch_size=32 or 64'),
+        (200, 512, 1, r'train_dataloader\.batch_size=128 or 256'),
+        (64, 512, 3, 'multiple of 3, for example total_batch_size=576'),
+        (64, 2, 4, 'multiple of 4, for example total_batch_size=4'),
+    ],
+)
+def test_uneven_split_suggests_values(batch_size, total, processes, hint):
+    with pytest.raises(LaunchError, match=hint):
+        launch.set_batch_size(config(batch_size, total_batch_size=total), processes)
+
+
+def test_suggested_values_work():
+    for batch_size in (32, 64):
+        launch.set_batch_size(config(batch_size, total_batch_size=512), 1)
+    launch.set_batch_size(config(64, total_batch_size=576), 3)
+
+
+def test_auto_scale_lr_keeps_the_batch_size():
+    cfg = config(64, total_batch_size=512, auto_scale_lr=dict(enable=True, base_batch_size=512))
+    note = launch.set_batch_size(cfg, 2)
+    assert cfg.train_dataloader.batch_size == 64
+    assert cfg.optim_wrapper.accumulative_counts == 1
+    assert cfg.auto_scale_lr == dict(enable=True, base_batch_size=512)
+    assert note.endswith('learning rate scaled by 128/512')
+
+
+def test_without_a_total_the_config_is_kept():
+    cfg = config(4)
+    cfg.optim_wrapper.accumulative_counts = 3
+    assert launch.set_batch_size(cfg, 2).startswith('24 samples per optimiser step')
+    assert cfg.train_dataloader.batch_size == 4
+    assert cfg.optim_wrapper.accumulative_counts == 3
+    assert cfg.train_dataloader.sampler.multiple_of == 24
+
+
+@cuda
+def test_missing_gpu():
+    launch.check_device('auto', local_rank=0)
+    with pytest.raises(LaunchError, match='--device cuda, but torch sees no GPU'):
+        launch.check_device('cuda', local_rank=0)
+
+
+def test_more_processes_than_gpus(monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 4)
+    launch.check_device('cuda', local_rank=3)
+    with pytest.raises(LaunchError, match=r'Process 4 of this machine has no GPU .* 4 visible'):
+        launch.check_device('auto', local_rank=4)
+
+
+def test_work_dir_must_be_writable(tmp_path):
+    launch.check_work_dir(str(tmp_path / 'new' / 'folder'))
+    assert not os.listdir(tmp_path / 'new' / 'folder')
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(LaunchError, match=r'Cannot write to the work directory .*file/run: Not a'):
+        launch.check_work_dir(str(tmp_path / 'file' / 'run'))
+
+
+def test_amp_falls_back_without_a_gpu():
+    cfg = config()
+    cfg.optim_wrapper.update(
+        type='AmpOptimWrapper', loss_scale='dynamic', dtype='bfloat16', clip_grad=dict(max_norm=1)
+    )
+    notes = launch.adapt_to_cpu(cfg)
+    assert len(notes) == 1
+    assert 'mixed precision' in notes[0]
+    assert cfg.optim_wrapper.type == 'OptimWrapper'
+    assert cfg.optim_wrapper.keys() == {'type', 'optimizer', 'clip_grad'}
+    assert launch.adapt_to_cpu(config()) == []
+    assert 'model_wrapper_cfg' not in cfg
+
+
+def test_processes_without_gpus_get_a_plain_wrapper():
+    cfg = config(find_unused_parameters=True)
+    cfg.launcher = 'pytorch'
+    launch.adapt_to_cpu(cfg)
+    assert cfg.model_wrapper_cfg == dict(
+        type='MMDistributedDataParallel',
+        device_ids=None,
+        broadcast_buffers=False,
+        find_unused_parameters=True,
+    )
+
+
+def test_process_info(monkeypatch):
+    assert launch.process_info('none') == (0, 1, 0)
+    for name in ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(LaunchError, match='SLURM_PROCID, SLURM_NTASKS, SLURM_LOCALID'):
+        launch.process_info('slurm')
+    monkeypatch.setenv('SLURM_PROCID', '5')
+    monkeypatch.setenv('SLURM_NTASKS', '8')
+    monkeypatch.setenv('SLURM_LOCALID', '1')
+    assert launch.process_info('slurm') == (5, 8, 1)
+
+
+def checkpoint(path):
+    torch.save(dict(meta=dict(iter=1), state_dict={}, optimizer={}), path)
+    return str(path)
+
+
+def test_resume_auto_takes_the_newest(tmp_path):
+    path = checkpoint(tmp_path / 'epoch_1.pth')
+    cfg = config(work_dir=str(tmp_path))
+    assert launch.set_checkpoint(cfg, 'auto') == f'Resuming {path}.'
+    assert cfg.resume is True
+    assert cfg.load_from == path
+    from_config = config(work_dir=str(tmp_path), resume=True)
+    launch.set_checkpoint(from_config, None)
+    assert from_config.load_from == path
+
+
+def test_resume_auto_without_a_checkpoint_starts_as_configured(tmp_path):
+    cfg = config(work_dir=str(tmp_path), load_from='weights.pth')
+    assert 'from the beginning' in launch.set_checkpoint(cfg, 'auto')
+    assert cfg.resume is False
+    assert cfg.load_from == 'weights.pth'
+
+
+def test_bad_checkpoints_are_refused(tmp_path):
+    path = checkpoint(tmp_path / 'epoch_1.pth')
+    with pytest.raises(LaunchError, match=r'none\.pth does not exist'):
+        launch.set_checkpoint(config(work_dir=str(tmp_path)), str(tmp_path / 'none.pth'))
+    with open(path, 'r+b') as file:
+        file.truncate(200)
+    with pytest.raises(LaunchError, match=r'epoch_1\.pth is incomplete'):
+        launch.set_checkpoint(config(work_dir=str(tmp_path)), path)
+    with pytest.raises(LaunchError, match='incomplete'):
+        launch.set_checkpoint(config(work_dir=str(tmp_path), load_from=path), None)
+    cfg = config(work_dir=str(tmp_path), load_from='https://example.org/weights.pth')
+    assert launch.set_checkpoint(cfg, None).startswith('Starting from the weights of https')
+    assert launch.set_checkpoint(config(work_dir=str(tmp_path)), None) is None
+
+
+@cuda
+def test_prepare(tmp_path):
+    cfg = config(total_batch_size=128, work_dir=str(tmp_path))
+    cfg.optim_wrapper.type = 'AmpOptimWrapper'
+    cfg.train_dataloader.update(num_workers=0, persistent_workers=True)
+    notes = launch.prepare(cfg)
+    assert [note.split()[0] for note in notes] == ['128', 'No']
+    assert 'persistent_workers' not in cfg.train_dataloader
+    assert cfg.optim_wrapper.accumulative_counts == 2
+
+
+@cuda
+def test_accumulated_batches_train_like_one_large_batch(tmp_path):
+    (tmp_path / 'videos').mkdir()
+    write_videos(tmp_path / 'videos')
+
+    def losses(batch_size):
+        cfg = tiny_config(tmp_path / 'videos', workers=0, param_scheduler=[])
+        cfg.train_dataloader.batch_size = batch_size
+        cfg.work_dir = str(tmp_path / str(batch_size))
+        launch.prepare(cfg)
+        trace = train(cfg)[1].trace
+        return np.reshape([values[0] for values in trace.values()], (5, -1)).mean(axis=1)
+
+    np.testing.assert_allclose(losses(4), losses(8), atol=1e-5)
+    np.testing.assert_allclose(losses(2), losses(8), atol=1e-5)

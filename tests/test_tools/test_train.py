@@ -1,0 +1,149 @@
+"""tools/train.py and tools/dist_train.sh, as a user starts them."""
+
+import importlib.util
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+
+from tests.test_engine.tiny import REPOSITORY, tiny_config, write_videos
+
+no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason='compares runs on the CPU')
+
+
+def load_tool():
+    spec = importlib.util.spec_from_file_location('train', REPOSITORY / 'tools' / 'train.py')
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    return tool
+
+
+def environment():
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        port = probe.getsockname()[1]
+    return {
+        **os.environ,
+        'OMP_NUM_THREADS': '1',
+        'PYTHONPATH': str(REPOSITORY),
+        'PYTHONWARNINGS': 'ignore',
+        'PORT': str(port),
+        'PATH': f'{Path(sys.executable).parent}:{os.environ["PATH"]}',
+        'VIRTUAL_ENV': sys.prefix,
+    }
+
+
+def train(config, *args, processes=1):
+    """Run to the end. Returns the finished process."""
+    if processes == 1:
+        command = [sys.executable, 'tools/train.py', str(config), *args]
+    else:
+        command = ['bash', 'tools/dist_train.sh', str(config), str(processes), *args]
+    return subprocess.run(
+        command, cwd=REPOSITORY, env=environment(), capture_output=True, text=True, timeout=120
+    )
+
+
+def losses(work_dir):
+    """Loss of every iteration, the mean over processes."""
+    traces = [json.loads(path.read_text()) for path in sorted(work_dir.glob('trace_*.json'))]
+    return np.mean(traces, axis=0)
+
+
+@pytest.fixture(scope='module')
+def config(tmp_path_factory):
+    videos = tmp_path_factory.mktemp('videos')
+    write_videos(videos)
+    path = tmp_path_factory.mktemp('config') / 'tiny.py'
+    tiny_config(videos).dump(path)
+    return path
+
+
+@pytest.fixture(scope='module')
+def reference(config, tmp_path_factory):
+    """The losses of one process, and what it said."""
+    work_dir = tmp_path_factory.mktemp('one')
+    run = train(config, '--work-dir', str(work_dir))
+    assert run.returncode == 0, run.stderr
+    return losses(work_dir), run.stdout + run.stderr
+
+
+@no_gpu
+def test_two_processes_equal_one(config, reference, tmp_path):
+    expected, said = reference
+    assert expected.shape == (5,)
+    assert 'batch size 8 x 1 process(es) x 1 accumulated' in said
+    assert 'mixed precision (AmpOptimWrapper) is off' in said
+
+    run = train(config, '--work-dir', str(tmp_path), processes=2)
+    assert run.returncode == 0, run.stderr
+    assert 'batch size 4 x 2 process(es) x 1 accumulated' in run.stdout + run.stderr
+    assert len(list(tmp_path.glob('trace_*.json'))) == 2
+    np.testing.assert_allclose(losses(tmp_path), expected, atol=1e-5)
+
+
+@no_gpu
+def test_a_signal_to_one_process_stops_all_and_the_run_resumes(config, reference, tmp_path):
+    sender = f'default_hooks.sender.number={int(signal.SIGTERM)}'
+    sender = [sender, 'default_hooks.sender.type=SendSignalHook', 'default_hooks.sender.at=2']
+    options = ['--cfg-options', *sender, 'default_hooks.sender.rank=1']
+    stopped = train(config, '--work-dir', str(tmp_path), *options, processes=2)
+    assert stopped.returncode != 0
+    assert 'Stopped by SIGTERM at iteration 3' in stopped.stdout + stopped.stderr
+    assert torch.load(tmp_path / 'mid_epoch.pth')['meta']['iter'] == 3
+
+    # One process makes the same steps as two, so it may go on in their place.
+    resumed = train(config, '--work-dir', str(tmp_path), '--resume')
+    assert resumed.returncode == 0, resumed.stderr
+    np.testing.assert_allclose(losses(tmp_path), reference[0][3:], atol=1e-5)
+
+
+def run_main(monkeypatch, *args):
+    monkeypatch.setattr(sys, 'argv', ['train.py', *map(str, args)])
+    with pytest.raises(SystemExit) as stop:
+        load_tool().main()
+    return str(stop.value.code)
+
+
+def test_work_dir_not_writable(config, tmp_path, monkeypatch):
+    (tmp_path / 'file').write_text('')
+    message = run_main(monkeypatch, config, '--work-dir', tmp_path / 'file' / 'run')
+    assert message.startswith('tools/train.py: Cannot write to the work directory')
+
+
+@no_gpu
+def test_missing_gpu(config, tmp_path, monkeypatch):
+    message = run_main(monkeypatch, config, '--device', 'cuda', '--work-dir', tmp_path / 'run')
+    assert re.match('tools/train.py: --device cuda, but torch sees no GPU', message)
+    assert not (tmp_path / 'run').exists()
+
+
+def test_missing_checkpoint(config, tmp_path, monkeypatch):
+    options = ['--work-dir', tmp_path / 'run', '--resume', tmp_path / 'none.pth']
+    assert 'none.pth does not exist' in run_main(monkeypatch, config, *options)
+
+
+def test_command_line_overrides_the_config(config):
+    tool = load_tool()
+    args = tool.parse_args(
+        [str(config), '--amp', '--auto-scale-lr', '--cfg-options', 'train_cfg.max_epochs=7']
+    )
+    cfg = tool.merge_args(Config.fromfile(config), args)
+    assert cfg.work_dir == 'work_dirs/tiny'
+    assert cfg.launcher == 'none'
+    assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
+    assert cfg.optim_wrapper.loss_scale == 'dynamic'
+    assert cfg.auto_scale_lr.enable
+    assert cfg.train_cfg.max_epochs == 7
+    assert (args.resume, args.device) == (None, 'auto')
+    assert tool.parse_args([str(config), '--resume']).resume == 'auto'
+    assert tool.parse_args([str(config), '--resume', 'a.pth']).resume == 'a.pth'

@@ -1,0 +1,112 @@
+"""The report is one complete file, made from what a run left behind."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from mmengine.registry import init_default_scope
+from PIL import Image
+
+from mmvideomac.visualization import write_report
+from mmvideomac.visualization.report import contact_sheet, read_scalars
+from tests.test_engine.tiny import tiny_config, write_videos
+
+
+@pytest.fixture
+def work_dir(tmp_path):
+    """A finished run of 40 iterations, as mmengine leaves it."""
+    init_default_scope('mmvideomac')
+    videos = tmp_path / 'my <videos>'
+    videos.mkdir()
+    write_videos(videos)
+    vis_data = tmp_path / 'work' / '20260102_030405' / 'vis_data'
+    (vis_data / 'vis_image').mkdir(parents=True)
+    tiny_config(videos, epochs=8).dump(vis_data / 'config.py')
+    with open(vis_data / 'scalars.json', 'w') as file:
+        for step in (10, 20, 30, 40):
+            record = dict(
+                loss=2 - step / 100, loss_online=1 - step / 100, loss_target=1.0, time=0.6
+            )
+            record |= dict(lr=1e-3, momentum=0.996, pairs_per_s=50.0, epoch=step // 5, iter=step)
+            file.write(json.dumps(record | dict(step=step)) + '\n')
+        file.write('{"loss": 1.')  # killed while writing
+    for step, colour in ((0, 'red'), (9, 'yellow'), (40, 'blue')):
+        picture = Image.new('RGB', (40, 30), colour)
+        picture.save(vis_data / 'vis_image' / f'reconstruction_{step}.png')
+    (tmp_path / 'work' / 'last_checkpoint').write_text('work/epoch_8.pth')
+    return tmp_path / 'work'
+
+
+def test_report_says_what_was_run(work_dir, tmp_path):
+    out = write_report(
+        work_dir, tmp_path / 'new' / 'report.html', 'Run <1>', [('Do & see:', 'ls "a" > b')]
+    )
+    html = out.read_text()
+    for text in (
+        'Run &lt;1&gt;',
+        'SparseConvNeXtV2',
+        'my &lt;videos&gt;',
+        '40 in 8 epochs',
+        '0.4 minutes',
+        '50 pairs/s',
+        'work/epoch_8.pth',
+        '<td>1.9000</td><td>1.6000</td><td>-0.3000</td>',
+        'Before training',
+        'After 40 iterations',
+        'Do &amp; see:',
+        'ls &quot;a&quot; &gt; b',
+    ):
+        assert text in html, text
+    assert '>8<' in html and '>40<' in html  # videos, pairs per epoch
+    assert html.count('<svg') == 3  # losses, learning rate, momentum
+    assert html.count('<img') == 3  # first and last reconstruction, contact sheet
+
+
+def test_report_needs_nothing_but_itself(work_dir, tmp_path):
+    html = write_report(work_dir, tmp_path / 'report.html').read_text()
+    assert '<script' not in html and 'url(http' not in html and '@import' not in html
+    references = re.findall(r'(?:src|href|srcset)="([^"]*)"', html)
+    assert references and all(r.startswith(('data:image/', '#')) for r in references)
+
+
+def test_newest_run_is_reported(work_dir, tmp_path):
+    newer = work_dir / '20260102_040000' / 'vis_data'
+    newer.mkdir(parents=True)
+    (work_dir / '20260102_050000' / 'vis_data').mkdir(parents=True)  # logged nothing
+    old = work_dir / '20260102_030405' / 'vis_data'
+    (newer / 'config.py').write_text((old / 'config.py').read_text())
+    (newer / 'scalars.json').write_text('{"loss": 0.1234, "time": 1, "step": 5}\n')
+    html = write_report(work_dir, tmp_path / 'report.html').read_text()
+    assert '0.1234' in html and 'None was drawn' in html
+
+
+def test_nothing_logged_yet(tmp_path):
+    with pytest.raises(FileNotFoundError, match='has logged anything'):
+        write_report(tmp_path, tmp_path / 'report.html')
+    assert not (tmp_path / 'report.html').exists()
+
+
+def test_scalars_without_gaps_and_infinities(tmp_path):
+    path = tmp_path / 'scalars.json'
+    path.write_text('{"a": 1, "step": 1}\n{"a": NaN, "b": 2, "step": 2}\n{"a": 3.5, "step": 3}\n{"')
+    scalars = read_scalars(path)
+    np.testing.assert_array_equal(scalars['a'], ([1, 3], [1, 3.5]))
+    np.testing.assert_array_equal(scalars['b'], ([2], [2]))
+
+
+def test_contact_sheet_shows_first_frames(tmp_path):
+    init_default_scope('mmvideomac')
+    from mmvideomac.registry import DATASETS
+
+    for number in range(5):
+        folder = tmp_path / f'video{number}'
+        folder.mkdir()
+        for frame in range(2):
+            colour = (40 * number + 30, 0, 200 * frame)
+            Image.new('RGB', (80, 60), colour).save(folder / f'{frame}.png')
+    dataset = DATASETS.build(dict(type='FramePairDataset', data_root=str(tmp_path)))
+    sheet = contact_sheet(dataset, count=5, height=60, columns=4)
+    assert sheet.shape == (120, 320, 3)
+    centres = [tuple(sheet[30 + 60 * (n // 4), 40 + 80 * (n % 4)]) for n in range(8)]
+    assert centres == [(40 * n + 30, 0, 0) for n in range(5)] + [(128, 128, 128)] * 3

@@ -1,0 +1,100 @@
+#!/usr/bin/env bash
+# Make .venv in the repository, with everything that training needs.
+#
+#   bash tools/setup_env.sh [--dev] [--gpu]
+#
+#   --dev   also what the tests need
+#   --gpu   install the GPU build of torch, though no GPU is seen here (cluster login nodes)
+#
+# Safe to repeat: returns at once when nothing changed. Uses $PYTHON (default: python3), and the
+# package index that pip is configured for.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+DEV=0
+GPU=0
+for argument in "$@"; do
+    case $argument in
+        --dev) DEV=1 ;;
+        --gpu) GPU=1 ;;
+        *)
+            echo "usage: $0 [--dev] [--gpu]" >&2
+            exit 2
+            ;;
+    esac
+done
+if command -v nvidia-smi >/dev/null && nvidia-smi -L >/dev/null 2>&1; then
+    GPU=1
+fi
+
+fail() {
+    echo "setup_env.sh: $*" >&2
+    exit 1
+}
+
+VENV=$PWD/.venv
+STAMP=$VENV/.mmvideomac
+# With the folder, since a moved environment still refers to the old one.
+FINGERPRINT=$PWD\ $(cat requirements/*.txt setup.cfg pyproject.toml tools/setup_env.sh | cksum)
+is_done() { [ -x "$VENV/bin/python" ] && [ "$(cat "$STAMP" 2>/dev/null)" = "$1" ]; }
+# An environment with more than is asked for will do.
+for dev in $DEV 1; do
+    for gpu in $GPU 1; do
+        if is_done "$FINGERPRINT dev=$dev gpu=$gpu"; then
+            exit 0
+        fi
+    done
+done
+
+PYTHON=${PYTHON:-python3}
+command -v "$PYTHON" >/dev/null || fail "$PYTHON not found: install Python 3.10 or newer."
+"$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
+    fail "$("$PYTHON" --version 2>&1) is too old, 3.10 or newer is needed. Name another with PYTHON=python3.11 bash $0"
+if [ ! -x "$VENV/bin/pip" ]; then
+    echo "Making $VENV with $("$PYTHON" --version)"
+    "$PYTHON" -m venv "$VENV" || {
+        rm -rf "$VENV"
+        fail "cannot make a virtual environment; Debian and Ubuntu have it in the package python3-venv."
+    }
+fi
+rm -f "$STAMP"
+
+pip_install() {
+    "$VENV/bin/python" -m pip install --disable-pip-version-check "$@"
+}
+has() { "$VENV/bin/python" -m pip show --quiet "$1" >/dev/null 2>&1; }
+
+# From 77 for torch, below 82 for mmengine.hub.
+pip_install -qq 'setuptools>=77,<82' wheel
+TORCH=$("$VENV/bin/python" -c 'import torch
+print("gpu" if torch.version.cuda or torch.version.hip else "cpu")' 2>/dev/null || echo none)
+if [ $GPU = 1 ] && [ "$TORCH" = cpu ]; then
+    "$VENV/bin/python" -m pip uninstall -qq --yes torch torchvision
+    TORCH=none
+fi
+# Not quiet, for the progress of the one big download.
+if [ "$TORCH" = none ] && [ $GPU = 1 ]; then
+    echo 'Installing torch for GPUs (several GB)'
+    pip_install 'torch>=2.4' torchvision
+elif [ "$TORCH" = none ]; then
+    echo 'Installing torch for the CPU'
+    pip_install torch==2.13.0
+    # With its dependencies, pip would replace torch by a CUDA build of several GB.
+    pip_install -qq --no-deps torchvision==0.28.0
+fi
+# The two exclude each other; keep what is there.
+has mmcv || has mmcv-lite || pip_install -qq mmcv-lite
+
+echo 'Installing mmvideomac and what it needs (about a minute)'
+EXTRAS=samples
+if [ $DEV = 1 ]; then
+    EXTRAS=samples,dev
+fi
+pip_install -qq --no-build-isolation --editable ".[$EXTRAS]" || {
+    has decord2 || echo 'If pip found no decord2 above: it has no wheel for this platform and Python. Repeat with
+another Python (rm -rf .venv; PYTHON=python3.12 bash tools/setup_env.sh), or build it from source.' >&2
+    fail 'the installation failed, see above. Repeat the command to continue.'
+}
+"$VENV/bin/python" -W ignore -c 'import mmvideomac' || fail 'mmvideomac cannot be imported, see above.'
+echo "$FINGERPRINT dev=$DEV gpu=$GPU" >"$STAMP"
+echo "Ready: source .venv/bin/activate"

@@ -1,0 +1,96 @@
+"""Train a model from a config.
+
+python tools/train.py configs/videomac_cnxv2s_yt18.py
+python tools/train.py CONFIG --resume                # go on where it stopped
+bash tools/dist_train.sh CONFIG 8                    # 8 GPUs, or 8 CPU processes
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from mmengine.config import Config, DictAction
+from mmengine.runner import Runner
+
+from mmvideomac.engine.launch import LaunchError, prepare
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        '--work-dir', help='folder of checkpoints and logs; default: work_dirs/<name of the config>'
+    )
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CHECKPOINT',
+        help='continue a run exactly where it was saved: from the given checkpoint, or by default '
+        'from the newest complete one in the work directory (none there: from the beginning)',
+    )
+    parser.add_argument('--amp', action='store_true', help='train in mixed precision (GPU only)')
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help='scale the learning rate to the number of processes, instead of accumulating '
+        'gradients up to total_batch_size',
+    )
+    parser.add_argument(
+        '--device',
+        choices=['auto', 'cuda'],
+        default='auto',
+        help='cuda: stop if there is no GPU, rather than train on the CPU. '
+        '(CUDA_VISIBLE_DEVICES=-1 trains on the CPU of a machine that has one.)',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override settings of the config, e.g. train_cfg.max_epochs=10 "a.b=[1,2]"',
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='what started the processes of a distributed run',
+    )
+    # Passed by torch.distributed.launch; torchrun sets LOCAL_RANK itself.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    args = parser.parse_args(argv)
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return args
+
+
+def merge_args(cfg: Config, args: argparse.Namespace) -> Config:
+    """Write the command line into the config."""
+    cfg.merge_from_dict(args.cfg_options or {})
+    cfg.launcher = args.launcher
+    cfg.work_dir = args.work_dir or cfg.get('work_dir') or f'work_dirs/{Path(args.config).stem}'
+    if args.amp:
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    if args.auto_scale_lr:
+        cfg.auto_scale_lr = dict(cfg.get('auto_scale_lr') or {}, enable=True)
+    return cfg
+
+
+def main() -> None:
+    args = parse_args()
+    cfg = merge_args(Config.fromfile(args.config), args)
+    try:
+        notes = prepare(cfg, args.resume, args.device)
+    except LaunchError as error:
+        sys.exit(f'tools/train.py: {error}')
+    runner = Runner.from_cfg(cfg)
+    for note in notes:
+        runner.logger.info(note)
+    runner.train()
+
+
+if __name__ == '__main__':
+    main()
