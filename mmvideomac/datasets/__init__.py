@@ -1,5 +1,6 @@
 """Frame-pair data sets, readers, samplers and transforms."""
 
+from .extract_frames import extract_frames
 from .frame_pair_dataset import FramePairDataset
 from .pair_sampling import AllPairs, PerVideo
 from .samplers import EpochSampler, SampleKey
@@ -22,6 +23,7 @@ __all__ = [
     'VideoIndex',
     'VideoInfo',
     'VideoReadError',
+    'extract_frames',
     'find_videos',
     'select_videos',
 ]
