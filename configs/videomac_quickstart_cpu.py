@@ -28,3 +28,5 @@ train_dataloader = dict(
 total_batch_size = 32
 auto_scale_lr = dict(base_batch_size=32)
 optim_wrapper = dict(optimizer=dict(lr=8e-4))
+# 0.996 averages over more steps than a run of minutes has.
+default_hooks = dict(ema_target=dict(momentum=0.98))

@@ -6,6 +6,7 @@
 #   --videos FOLDER   pre-train on your own clips instead of the sample clips
 #   --minutes N       how long to train (default 5), besides set-up
 set -euo pipefail
+export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-PASSIVE}  # see tools/train.py
 ROOT=$(cd "$(dirname "$0")/.." && pwd)
 bash "$ROOT/tools/setup_env.sh"
 exec "$ROOT/.venv/bin/python" "$ROOT/tools/quickstart.py" "$@"

@@ -6,6 +6,7 @@
 # MMVIDEOMAC_TEST_DATA names a folder of real data and golden files; without it
 # the tests that need them are skipped.
 set -euo pipefail
+export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-PASSIVE}  # see tools/train.py
 cd "$(dirname "$0")/.."
 
 bash tools/setup_env.sh --dev

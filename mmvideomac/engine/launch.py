@@ -22,6 +22,15 @@ _RANK_VARIABLES = {
     'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK'),
 }
 
+_MMENGINE_HOOKS = (
+    'runtime_info',
+    'timer',
+    'sampler_seed',
+    'logger',
+    'param_scheduler',
+    'checkpoint',
+)
+
 
 class LaunchError(Exception):
     """Training cannot start as asked; the message says what to change."""
@@ -76,6 +85,17 @@ def check_device(device: str, local_rank: int) -> None:
             f'Process {local_rank} of this machine has no GPU of its own: {available} visible. '
             'Start as many processes as there are GPUs (second argument of tools/dist_train.sh).'
         )
+
+
+def drop_disabled_hooks(cfg: Config) -> None:
+    """Let ``default_hooks.<name>=None`` disable our hooks as it does mmengine's own.
+
+    Of names that mmengine does not know it takes no None.
+    """
+    hooks = cfg.get('default_hooks') or {}
+    for name in [name for name, hook in hooks.items() if hook is None]:
+        if name not in _MMENGINE_HOOKS:
+            del hooks[name]
 
 
 def check_work_dir(work_dir: str) -> None:
@@ -243,6 +263,7 @@ def prepare(cfg: Config, resume: str | None = None, device: str = 'auto') -> lis
     """
     _, processes, local_rank = process_info(cfg.launcher)
     check_device(device, local_rank)
+    drop_disabled_hooks(cfg)
     notes = [set_batch_size(cfg, processes)]
     check_work_dir(cfg.work_dir)
     notes.append(set_checkpoint(cfg, resume))

@@ -209,3 +209,9 @@ def test_accumulated_batches_train_like_one_large_batch(tmp_path):
 
     np.testing.assert_allclose(losses(4), losses(8), atol=1e-5)
     np.testing.assert_allclose(losses(2), losses(8), atol=1e-5)
+
+
+def test_any_default_hook_can_be_disabled():
+    cfg = Config(dict(default_hooks=dict(timer=None, throughput=None, logger=dict(type='L'))))
+    launch.drop_disabled_hooks(cfg)
+    assert cfg.default_hooks == dict(timer=None, logger=dict(type='L'))

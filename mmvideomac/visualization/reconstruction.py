@@ -1,0 +1,206 @@
+"""Pictures of what a masked autoencoder of frame pairs reconstructs."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from mmengine.dataset import default_collate
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor, nn
+
+from mmvideomac.models.patchify import patch_statistics, patchify, unpatchify
+
+ROW_TITLES = ('frame 1\n(online)', 'frame 2\n(target)')
+FOOTNOTE = (
+    '* The model predicts patches of zero mean and unit variance. Here they get back the mean and '
+    'variance of the true patch, which the model does not know: these columns leak ground truth. '
+    'In the last column both are interpolated from the visible patches instead.'
+)
+_GAP, _MARGIN, _INK, _PAPER, _GREY = 6, 76, (32, 32, 32), (255, 255, 255), 128
+_SMALLEST_TILE = 160  # px, so that the titles fit
+
+
+def draw_reconstruction(
+    frames: Tensor,
+    masks: Tensor,
+    pred_patches: Tensor,
+    pixel_mean: Tensor,
+    pixel_std: Tensor,
+    norm_pix: bool = True,
+    captions: Sequence[str] = (),
+) -> np.ndarray:
+    """One picture of N reconstructed pairs: a row for each frame, columns with titles.
+
+    Args:
+        frames, masks, pred_patches, pixel_mean, pixel_std, norm_pix: as for
+            :func:`reconstruction_tiles`. With ``norm_pix`` a footnote says what
+            the statistics are.
+        captions: N texts above the pairs, optional.
+
+    Returns:
+        uint8 RGB (height, width, 3).
+    """
+    tiles = reconstruction_tiles(frames, masks, pred_patches, pixel_mean, pixel_std, norm_pix)
+    rows = np.stack(list(tiles.values()), axis=2)
+    return _compose(rows, list(tiles), captions, FOOTNOTE if norm_pix else '')
+
+
+def reconstruction_tiles(
+    frames: Tensor,
+    masks: Tensor,
+    pred_patches: Tensor,
+    pixel_mean: Tensor,
+    pixel_std: Tensor,
+    norm_pix: bool = True,
+) -> dict[str, np.ndarray]:
+    """Input, masked input, reconstruction and the same with the visible patches pasted in.
+
+    If ``norm_pix``, reconstructions take the statistics of the true patches, and one
+    more, the last, is made without them (:func:`interpolate_statistics`).
+
+    Args:
+        frames: (N, 2, 3, H, W), normalised, RGB.
+        masks: bool (N, 2, gh, gw), True = hidden; patches are H / gh square.
+        pred_patches: (N, 2, gh * gw, p * p * 3), the raw predictions, rows first;
+            inside a patch row, column, channel.
+        pixel_mean, pixel_std: 3 values each, 0..255, that undo the normalisation.
+        norm_pix: whether predictions are of zero mean and unit variance per patch.
+
+    Returns:
+        Title -> uint8 RGB (N, 2, H, W, 3), in the order of the columns.
+    """
+    grid = tuple(masks.shape[2:])
+    patch_size = frames.shape[3] // grid[0]
+    images = frames.flatten(0, 1).float().cpu()
+    pred = pred_patches.flatten(0, 1).float().cpu()
+    hidden = masks.flatten(0, 1).cpu()
+    true = patchify(images, patch_size)
+    select = hidden.flatten(1)[..., None]
+    scale, shift = (
+        torch.as_tensor(value).float().cpu().reshape(3, 1, 1) for value in (pixel_std, pixel_mean)
+    )
+
+    def to_pixels(patches: Tensor) -> np.ndarray:
+        image = unpatchify(patches, grid, patch_size) * scale + shift
+        pixels = image.round().clamp(0, 255).byte().permute(0, 2, 3, 1)
+        return pixels.unflatten(0, frames.shape[:2]).numpy()
+
+    tiles = {'input': to_pixels(true)}
+    cover = hidden.repeat_interleave(patch_size, 1).repeat_interleave(patch_size, 2)
+    covered = np.where(cover.unflatten(0, frames.shape[:2])[..., None], _GREY, tiles['input'])
+    tiles[f'masked\n({hidden.float().mean():.0%} hidden)'] = covered.astype(np.uint8)
+    if not norm_pix:
+        tiles['reconstructed'] = to_pixels(pred)
+        tiles['pasted'] = to_pixels(torch.where(select, pred, true))
+        return tiles
+    mean, std = patch_statistics(true)
+    restored = pred * std + mean
+    mean, std = (interpolate_statistics(value, hidden) for value in (mean, std))
+    guessed = pred * std + mean
+    tiles['reconstructed,\ntrue statistics *'] = to_pixels(restored)
+    tiles['pasted,\ntrue statistics *'] = to_pixels(torch.where(select, restored, true))
+    tiles['pasted, statistics\nfrom visible patches'] = to_pixels(
+        torch.where(select, guessed, true)
+    )
+    return tiles
+
+
+def interpolate_statistics(values: Tensor, masks: Tensor) -> Tensor:
+    """Values of hidden patches guessed from the visible ones, by inverse squared distance.
+
+    Args:
+        values: (B, gh * gw, 1), one value per patch; hidden ones are not read.
+        masks: bool (B, gh, gw), True = hidden, at least one False in each.
+
+    Returns:
+        (B, gh * gw, 1); visible patches keep their values.
+    """
+    gh, gw = masks.shape[1:]
+    cells = torch.cartesian_prod(torch.arange(gh), torch.arange(gw)).to(values)
+    weights = torch.cdist(cells, cells).square().clamp(min=0.5).reciprocal()
+    hidden = masks.flatten(1)[..., None]
+    visible = (~hidden).to(values)
+    guess = weights @ values.masked_fill(hidden, 0.0) / (weights @ visible)
+    return torch.where(hidden, guess, values)
+
+
+@torch.no_grad()
+def draw_predictions(
+    model: nn.Module, samples: Sequence[dict], captions: Sequence[str] = ()
+) -> np.ndarray:
+    """Let a model reconstruct samples, and draw it.
+
+    The model runs in eval mode and is left as it was found; no random number is
+    drawn, as the masks depend on the samples' seeds alone.
+
+    Args:
+        model: :class:`~mmvideomac.models.VideoMAC`, not wrapped.
+        samples: of a :class:`~mmvideomac.datasets.FramePairDataset` with its pipeline.
+        captions: see :func:`draw_reconstruction`.
+
+    Returns:
+        uint8 RGB (height, width, 3).
+    """
+    with _evaluating(model):
+        data = model.data_preprocessor(default_collate(list(samples)), False)
+        results = model(**data, mode='predict')
+    return draw_reconstruction(
+        torch.stack(data['inputs'], 1),
+        torch.stack([result.mask for result in results]),
+        torch.stack([result.pred_patches for result in results]),
+        model.data_preprocessor.mean,
+        model.data_preprocessor.std,
+        model.reconstruction_loss.norm_pix,
+        captions,
+    )
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Eval mode inside; afterwards every module's own mode (some may be frozen)."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def _compose(
+    rows: np.ndarray, titles: Sequence[str], captions: Sequence[str], footnote: str
+) -> np.ndarray:
+    """Set tiles (N, 2, columns, H, W, 3) with their titles."""
+    factor = -(-_SMALLEST_TILE // rows.shape[4])
+    rows = rows.repeat(factor, axis=3).repeat(factor, axis=4)
+    count, per_sample, columns, height, width, _ = rows.shape
+    font, small = ImageFont.load_default(14), ImageFont.load_default(12)
+    caption_height = 22 if captions else 4
+    sample_height = caption_height + per_sample * (height + _GAP) + _GAP
+    canvas_width = _MARGIN + columns * (width + _GAP)
+    note = '\n'.join(textwrap.wrap(footnote, (canvas_width - _MARGIN) // 7))
+    top = 44
+    bottom = 12 + 16 * (note.count('\n') + 1) if note else _GAP
+    canvas = Image.new('RGB', (canvas_width, top + count * sample_height + bottom), _PAPER)
+    draw = ImageDraw.Draw(canvas)
+    for column, title in enumerate(titles):
+        x = _MARGIN + column * (width + _GAP) + width // 2
+        draw.multiline_text((x, top - 6), title, _INK, font, anchor='md', align='center')
+    for sample in range(count):
+        y = top + sample * sample_height
+        if captions:
+            draw.text((_MARGIN, y + 4), captions[sample], _INK, small)
+        y += caption_height
+        for row in range(per_sample):
+            middle = (_MARGIN // 2, y + height // 2)
+            draw.multiline_text(middle, ROW_TITLES[row], _INK, font, anchor='mm', align='center')
+            for column in range(columns):
+                tile = Image.fromarray(np.ascontiguousarray(rows[sample, row, column]))
+                canvas.paste(tile, (_MARGIN + column * (width + _GAP), y))
+            y += height + _GAP
+    draw.multiline_text((_MARGIN, canvas.height - bottom), note, _INK, small, spacing=3)
+    return np.asarray(canvas)

@@ -1,0 +1,221 @@
+"""A static page about one training run."""
+
+import base64
+import io
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from html import escape
+from pathlib import Path
+
+import numpy as np
+from mmengine.config import Config
+from PIL import Image, ImageOps
+
+from mmvideomac.registry import DATASETS
+
+from .report_page import PAGE
+
+LOSSES = ('loss', 'loss_online', 'loss_target', 'loss_consistency')
+_CURVES = (
+    ('Losses', LOSSES),
+    ('Learning rate', ('lr',)),
+    ('EMA momentum of the target', ('momentum',)),
+)
+_INK = '#123456'  # stands for the page's text colour in the drawings
+
+
+def write_report(
+    work_dir: str | Path,
+    out_html: str | Path,
+    title: str = 'Pre-training report',
+    next_steps: Sequence[tuple[str, str]] = (),
+) -> Path:
+    """Write one self-contained HTML page: what was run, curves, pictures, next steps.
+
+    Everything is read from the newest run in the work directory that logged a
+    loss (``<time>/vis_data`` of mmengine's local backend), and from the training data
+    that its config names.
+
+    Args:
+        work_dir: work directory of ``tools/train.py``.
+        out_html: file to write; its folder is made.
+        title: heading.
+        next_steps: (explanation, command) pairs.
+
+    Returns:
+        ``out_html``.
+
+    Raises:
+        FileNotFoundError: if no run in ``work_dir`` logged anything.
+    """
+    run = _newest_run(Path(work_dir))
+    scalars = read_scalars(run / 'scalars.json')
+    cfg = Config.fromfile(run / 'config.py')
+    dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    pictures = sorted(
+        (run / 'vis_image').glob('reconstruction_*.png'),
+        key=lambda path: int(path.stem.split('_')[-1]),
+    )
+    page = PAGE.substitute(
+        title=escape(title),
+        date=datetime.now().strftime('%d %B %Y, %H:%M'),
+        facts=_facts(Path(work_dir), cfg, scalars, dataset),
+        losses=_loss_table(scalars),
+        curves=''.join(_curve(name, keys, scalars) for name, keys in _CURVES),
+        reconstructions=_reconstructions(pictures),
+        data=_figure(contact_sheet(dataset), 'The first frame of some of the training videos.'),
+        next_steps=''.join(
+            f'<p>{escape(text)}</p><pre><code>{escape(command)}</code></pre>'
+            for text, command in next_steps
+        ),
+    )
+    out_html = Path(out_html)
+    out_html.parent.mkdir(parents=True, exist_ok=True)
+    out_html.write_text(page, encoding='utf-8')
+    return out_html
+
+
+def read_scalars(path: str | Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Read mmengine's ``scalars.json``: name -> (steps, values), finite values only."""
+    series: dict[str, list[tuple[int, float]]] = {}
+    with open(path, encoding='utf-8') as file:
+        for line in file:
+            try:
+                record = json.loads(line)
+            except json.JSONDecodeError:
+                continue  # the last line of a run that was killed
+            step = record.pop('step')
+            for name, value in record.items():
+                if isinstance(value, int | float) and np.isfinite(value):
+                    series.setdefault(name, []).append((step, value))
+    return {
+        name: (np.array([step for step, _ in pairs]), np.array([value for _, value in pairs]))
+        for name, pairs in series.items()
+    }
+
+
+def contact_sheet(dataset, count: int = 12, height: int = 120, columns: int = 4) -> np.ndarray:
+    """First frames of up to ``count`` videos of a ``FramePairDataset``, uint8 RGB."""
+    dataset.full_init()
+    number = len(dataset.data_address) if dataset.serialize_data else len(dataset.data_list)
+    tiles = []
+    for index in np.unique(np.linspace(0, number - 1, count).round().astype(int)):
+        info = dataset.get_video_info(int(index))
+        frame = dataset.readers[info['reader']].read(info['path'], (0,))[0]
+        tiles.append(np.asarray(ImageOps.fit(Image.fromarray(frame), (height * 4 // 3, height))))
+    columns = min(columns, len(tiles))
+    missing = -len(tiles) % columns
+    tiles += [np.full_like(tiles[0], 128)] * missing
+    rows = np.array(tiles).reshape(-1, columns, *tiles[0].shape)
+    return np.concatenate([np.concatenate(list(row), axis=1) for row in rows])
+
+
+def _newest_run(work_dir: Path) -> Path:
+    runs = sorted(path.parent for path in work_dir.glob('*/vis_data/scalars.json'))
+    if not runs:
+        raise FileNotFoundError(
+            f'no training run in {work_dir} has logged anything yet '
+            '(looked for <time>/vis_data/scalars.json)'
+        )
+    return runs[-1]
+
+
+def _facts(work_dir: Path, cfg: Config, scalars: dict, dataset) -> str:
+    steps, seconds_per_step = scalars['time']
+    seconds = float(np.sum(np.diff(steps, prepend=0) * seconds_per_step))
+    backbone, number = cfg.model.backbone, int(steps[-1])
+    arch = backbone.get('arch', '')
+    speed = scalars['pairs_per_s'][1].mean() if 'pairs_per_s' in scalars else None
+    checkpoint = work_dir / 'last_checkpoint'
+    roots = cfg.train_dataloader.dataset.data_root
+    facts = {
+        'Method': cfg.model.type,
+        'Encoder': f'{backbone.type}, {arch if isinstance(arch, str) else dict(arch)}',
+        'Data': ', '.join([roots] if isinstance(roots, str) else roots),
+        'Videos': f'{_num_videos(dataset):,}',
+        'Pairs per epoch': f'{len(dataset):,}',
+        'Optimiser steps': f'{number // cfg.optim_wrapper.get("accumulative_counts", 1):,} '
+        f'in {scalars["epoch"][1][-1]:.0f} epochs'
+        if 'epoch' in scalars
+        else f'{number:,}',
+        'Training time': f'{seconds / 60:.1f} minutes',
+        'Speed': f'{speed:.0f} pairs/s' if speed else f'{1 / seconds_per_step.mean():.2f} steps/s',
+        'Checkpoint': checkpoint.read_text().strip() if checkpoint.is_file() else 'none saved',
+    }
+    rows = ''.join(
+        f'<div><dt>{escape(name)}</dt><dd>{escape(str(value))}</dd></div>'
+        for name, value in facts.items()
+    )
+    return f'<dl>{rows}</dl>'
+
+
+def _num_videos(dataset) -> int:
+    return len(dataset.data_address) if dataset.serialize_data else len(dataset.data_list)
+
+
+def _loss_table(scalars: dict) -> str:
+    rows = []
+    for name in LOSSES:
+        if name in scalars:
+            values = scalars[name][1]
+            rows.append(
+                f'<tr><th>{name}</th><td>{values[0]:.4f}</td><td>{values[-1]:.4f}</td>'
+                f'<td>{values[-1] - values[0]:+.4f}</td></tr>'
+            )
+    head = '<tr><th></th><th>first</th><th>last</th><th>change</th></tr>'
+    return f'<table>{head}{"".join(rows)}</table>'
+
+
+def _curve(title: str, names: Sequence[str], scalars: dict) -> str:
+    """An inline SVG that takes the colour of the page's text."""
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    names = [name for name in names if name in scalars]
+    if not names:
+        return ''
+    style = {'svg.fonttype': 'none', 'font.family': 'sans-serif', 'font.size': 10}
+    style |= dict.fromkeys(('axes.edgecolor', 'axes.labelcolor', 'text.color'), _INK)
+    style |= dict.fromkeys(('xtick.color', 'ytick.color'), _INK)
+    with rc_context(style):
+        figure = Figure(figsize=(5.6, 3.1), layout='constrained', facecolor='none')
+        axes = figure.add_subplot(facecolor='none')
+        axes.spines[['top', 'right']].set_visible(False)
+        for name in names:
+            axes.plot(*scalars[name], label=name, linewidth=2 if name == 'loss' else 1.4)
+        axes.set_xlabel('iteration')
+        axes.grid(alpha=0.25, color=_INK)
+        if len(names) > 1:
+            figure.legend(loc='outside upper center', ncols=4, frameon=False, fontsize=8)
+        buffer = io.StringIO()
+        FigureCanvasSVG(figure).print_svg(
+            buffer, metadata=dict.fromkeys(('Creator', 'Date', 'Format', 'Type'))
+        )
+    svg = buffer.getvalue()
+    svg = svg[svg.index('<svg') :].replace(_INK, 'currentColor')
+    return f'<figure>{svg}<figcaption>{escape(title)}</figcaption></figure>'
+
+
+def _reconstructions(pictures: Sequence[Path]) -> str:
+    if not pictures:
+        return '<p>None was drawn (see <code>ReconstructionHook</code>).</p>'
+    chosen = [pictures[-1]] if len(pictures) == 1 else [pictures[0], pictures[-1]]
+    figures = []
+    for path in chosen:
+        step = int(path.stem.split('_')[-1])
+        when = 'Before training' if step == 0 else f'After {step:,} iterations'
+        figures.append(_figure(np.asarray(Image.open(path).convert('RGB')), when))
+    return ''.join(figures)
+
+
+def _figure(image: np.ndarray, caption: str) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, 'JPEG', quality=88)
+    data = base64.b64encode(buffer.getvalue()).decode()
+    caption = escape(caption)
+    return (
+        f'<figure class="wide"><img alt="{caption}" src="data:image/jpeg;base64,{data}">'
+        f'<figcaption>{caption}</figcaption></figure>'
+    )

@@ -1,0 +1,244 @@
+"""Pre-train a small ConvNet with VideoMAC on this machine, and report.
+
+Sample clips are made (or --videos is taken), the speed of this machine decides how
+much fits into --minutes, then tools/train.py runs. The result is
+work_dirs/quickstart/report.html. Ctrl-C stops the training early and still reports.
+
+    bash tools/quickstart.sh [--videos FOLDER] [--minutes N]
+"""
+
+import argparse
+import hashlib
+import math
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.logging import MMLogger
+from mmengine.optim import OptimWrapper
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+from torch.optim import AdamW
+
+from mmvideomac.datasets import extract_frames, find_videos
+from mmvideomac.engine.launch import LaunchError, prepare
+from mmvideomac.registry import DATASETS, MODELS
+from mmvideomac.visualization import write_report
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIG = ROOT / 'configs' / 'videomac_quickstart_cpu.py'
+OUT = ROOT / 'work_dirs' / 'quickstart'
+EPOCHS = 10  # about
+MAX_FILES, MAX_FRAMES = 500, 12_000  # taken of --videos: about a minute of decoding
+SHORT_SIDE = 192  # of those frames; the crop is 160
+# A line of mmengine's log.
+PROGRESS = re.compile(
+    r'Epoch\(train\) +\[(\d+)\]\[ *(\S+?)\].* eta: (\S+) .* loss: (\S+) .* pairs_per_s: (\d+)'
+)
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--videos', type=Path, metavar='FOLDER', help='your own clips')
+    parser.add_argument('--minutes', type=float, default=5.0, help='of training (default 5)')
+    parser.add_argument('--out', type=Path, default=OUT, help='default: work_dirs/quickstart')
+    return parser.parse_args(argv)
+
+
+def read_clips(source: Path, out: Path) -> list[str]:
+    """Data roots of the clips in a folder: their first frames, extracted, where they are files.
+
+    Decoding video again and again would take longer than training on it.
+    """
+    clips = find_videos(str(source))
+    folders = [clip.path for clip in clips if clip.reader == 'frames']
+    files = [clip for clip in clips if clip.reader == 'video']
+    print(f'1/4  Videos: {len(files)} files and {len(folders)} folders in {source}', flush=True)
+    if not files:
+        return [str(source)]
+    if len(files) > MAX_FILES:
+        print(f'     Using the first {MAX_FILES} files')
+        files = files[:MAX_FILES]
+    frames = out / hashlib.sha256(str(source).encode()).hexdigest()[:8]
+    errors = extract_frames(files, frames, SHORT_SIDE, max_frames=MAX_FRAMES // len(files))
+    for error in errors[:3]:
+        print(f'     {error}')
+    if len(errors) > 3:
+        print(f'     ... and {len(errors) - 3} more that cannot be read to the end')
+    return [str(frames), *folders]
+
+
+def measure_speed(cfg: Config, seconds: float = 10.0) -> float:
+    """Pairs per second of real training steps, data loading included.
+
+    The first steps, which start the workers and warm the caches, do not count.
+    """
+    model = MODELS.build(cfg.model).to(get_device()).train()
+    optim_wrapper = OptimWrapper(AdamW(model.parameters(), lr=1e-4))
+    loader = Runner.build_dataloader(dict(cfg.train_dataloader, persistent_workers=False), seed=0)
+    for step, batch in enumerate(loader):
+        model.train_step(batch, optim_wrapper)
+        model.update_target(0.9)
+        if step == 1:
+            start = time.monotonic()
+        elif step > 1 and time.monotonic() - start > seconds:
+            break
+    return (step - 1) * loader.batch_size / (time.monotonic() - start)
+
+
+def plan_training(cfg: Config, num_videos: int, pairs: float) -> None:
+    """Spread about ``pairs`` samples over the videos and :data:`EPOCHS` epochs, in place.
+
+    Every video gives as many pairs, at random places. Of more videos than an epoch has
+    pairs only the first are used.
+    """
+    loader = cfg.train_dataloader
+    per_epoch = max(round(pairs / EPOCHS), loader.batch_size)
+    used = min(num_videos, per_epoch)
+    repeats = max(round(per_epoch / used), math.ceil(loader.batch_size / used))
+    loader.dataset.sampling = dict(type='per_video', repeats=repeats)
+    loader.dataset.indices = used if used < num_videos else None
+    epochs = max(2, round(pairs / (used * repeats)))
+    iterations = used * repeats // loader.batch_size * epochs
+
+    cfg.train_cfg.max_epochs = epochs
+    warmup, cosine = cfg.param_scheduler
+    warmup.end = 1
+    cosine.update(begin=1, end=epochs, T_max=epochs - 1)
+    hooks = cfg.default_hooks
+    hooks.logger.interval = max(1, min(10, iterations // (3 * epochs)))
+    hooks.reconstruction.interval = max(1, iterations // 4)
+    hooks.checkpoint.max_keep_ckpts = 1
+
+
+def train(config: Path, work_dir: Path) -> bool:
+    """Run tools/train.py and show its progress; returns False if Ctrl-C ended it early.
+
+    Raises:
+        RuntimeError: if it failed, with its last words.
+    """
+    command = [sys.executable, 'tools/train.py', str(config), '--work-dir', str(work_dir)]
+    process = subprocess.Popen(
+        command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    tail = deque(maxlen=15)
+    while True:
+        try:
+            for line in process.stdout:
+                tail.append(line)
+                if progress := PROGRESS.search(line):
+                    print('     epoch {}, iteration {}: {} left, loss {}, {} pairs/s'.format(
+                        *progress.groups()), flush=True)  # fmt: skip
+            break
+        except KeyboardInterrupt:  # the terminal sent it to the training, too
+            print('\nStopping: finishing the step and saving it.', flush=True)
+    status = process.wait()
+    if status in (128 + signal.SIGINT, -signal.SIGINT):
+        return False
+    if status:
+        raise RuntimeError(f'training failed (exit status {status}):\n{"".join(tail)}')
+    return True
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parse_args(argv)
+    try:
+        return run(args)
+    except KeyboardInterrupt:
+        print(f'\nStopped. What was made so far is in {args.out}.', file=sys.stderr)
+        return 130
+    except subprocess.CalledProcessError:
+        pass  # the tool has said why
+    except (OSError, ValueError, RuntimeError, LaunchError) as error:
+        print(f'error: {error}', file=sys.stderr)
+    return 1
+
+
+def run(args: argparse.Namespace) -> int:
+    if args.minutes <= 0:
+        raise ValueError(f'--minutes must be positive, not {args.minutes:g}')
+    if args.videos:
+        videos = read_clips(args.videos.resolve(), args.out.resolve() / 'frames')
+    else:
+        samples = args.out.resolve() / 'samples'
+        print(f'1/4  Sample clips in {samples}', flush=True)
+        tool = ROOT / 'tools' / 'make_sample_videos.py'
+        subprocess.run([sys.executable, tool, samples], check=True)
+        videos = [str(samples / 'videos')]
+
+    cfg = Config.fromfile(CONFIG)
+    init_default_scope(cfg.default_scope)
+    cfg.work_dir, cfg.launcher = str(args.out / 'run'), 'none'
+    cfg.train_dataloader.dataset.data_root = videos
+    if (args.out / 'run').exists():
+        print(f'     Replacing the earlier run in {args.out / "run"}')
+        shutil.rmtree(args.out / 'run')
+    prepare(cfg)
+
+    print('2/4  Measuring the speed of this machine', flush=True)
+    MMLogger.get_instance('quickstart', log_level='WARNING')  # warnings about videos only
+    dataset = DATASETS.build(dict(cfg.train_dataloader.dataset, sampling=dict(type='per_video')))
+    plan_training(cfg, len(dataset), pairs=1e6)
+    speed = measure_speed(cfg)
+    plan_training(cfg, len(dataset), pairs=60 * args.minutes * speed)
+    config = args.out / 'videomac_quickstart.py'
+    cfg.dump(config)
+
+    print(f'3/4  Training: {speed:.0f} pairs/s, about {args.minutes:g} minutes', flush=True)
+    finished = train(config, args.out / 'run')
+
+    print('4/4  Report', flush=True)
+    checkpoint = Path((args.out / 'run/last_checkpoint').read_text().strip())
+    steps = next_steps(config, checkpoint, videos[0], args)
+    report = write_report(args.out / 'run', args.out / 'report.html', 'VideoMAC quickstart', steps)
+    print(f'\nReport: {report}\n')
+    for text, command in steps:
+        print(f'{text}\n    {command}\n')
+    return 0 if finished else 130
+
+
+def next_steps(
+    config: Path, checkpoint: Path, videos: str, args: argparse.Namespace
+) -> list[tuple[str, str]]:
+    """(explanation, command) pairs, for the repository root."""
+    python = '.venv/bin/python' if (ROOT / '.venv').exists() else 'python'
+    clip = find_videos(videos)[0].path
+    run = _short(args.out / 'run')
+    own = f' --videos {_short(args.videos)}' if args.videos else ''
+    steps = [
+        (
+            'Look at other reconstructions of this model (any clips, folders of frames, or two '
+            'images):',
+            f'{python} tools/visualize_reconstruction.py {_short(config)} {_short(checkpoint)} '
+            f'{_short(Path(clip))}',
+        ),
+        ('All curves and pictures, live:', f'{python} -m tensorboard.main --logdir {run}'),
+        ('Train for longer:', f'bash tools/quickstart.sh --minutes 60{own}'),
+        (
+            'The recipe of the paper on 8 GPUs, with YouTube-VOS in data/youtube_vos:',
+            'bash tools/dist_train.sh configs/videomac_cnxv2s_yt18.py 8',
+        ),
+    ]
+    if not args.videos:
+        own_videos = ('Train on your own clips:', 'bash tools/quickstart.sh --videos FOLDER')
+        steps.insert(2, own_videos)
+    return steps
+
+
+def _short(path: Path) -> str:
+    path = path.resolve()
+    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Renderer behind ``tools/make_sample_videos.py``: photographs in known motion."""
