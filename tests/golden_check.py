@@ -129,7 +129,13 @@ def _relative(ours: dict[str, Tensor], reference: dict[str, float]) -> float:
 
 def check(path: Path, backend: str) -> bool:
     """Print the comparison of one file; True if all is within tolerance."""
-    golden = torch.load(path, weights_only=True)
+    try:
+        golden = torch.load(path, weights_only=True)
+        golden['meta'], golden['losses']
+    except Exception as error:
+        raise SystemExit(
+            f'{path} is not a golden file of training steps ({type(error).__name__})'
+        ) from None
     print(f'{path.name}, {backend} backend')
     passed = True
     for what, difference, tolerance in differences(golden, backend):

@@ -11,7 +11,9 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from PIL import Image
 
-from mmvideomac.registry import HOOKS, MODELS
+from mmvideomac.engine import ResumableTrainLoop
+from mmvideomac.engine.launch import adapt_to_cpu
+from mmvideomac.registry import HOOKS, LOOPS, MODELS, PARAM_SCHEDULERS
 
 ROOT = Path(__file__).parents[1] / 'configs'
 CONFIGS = sorted(p.relative_to(ROOT) for p in ROOT.rglob('*.py') if '_base_' not in p.parts)
@@ -40,6 +42,9 @@ def test_config_trains(path, videos, monkeypatch, tmp_path):
     monkeypatch.setenv('MMVIDEOMAC_CACHE', str(tmp_path))
     cfg = Config.fromfile(ROOT / path)
     assert cfg.default_scope == 'mmvideomac' and cfg.custom_imports.imports == ['mmvideomac']
+    encoder = MODELS.get(cfg.model.backbone.type)
+    width = encoder.arch_settings[cfg.model.backbone.arch]['channels'][-1]
+    assert cfg.model.head.in_channels == width
     cfg.model.backbone.arch = dict(depths=[1, 1, 1, 1], channels=[8, 8, 8, 8])
     cfg.model.head.update(in_channels=8, embed_dims=8)
     loader = cfg.train_dataloader
@@ -51,6 +56,13 @@ def test_config_trains(path, videos, monkeypatch, tmp_path):
     assert all(torch.isfinite(loss) for loss in model(**data, mode='loss').values())
     for hook in cfg.default_hooks.values():
         HOOKS.build(hook)
+    adapt_to_cpu(cfg)
+    optimizer = build_optim_wrapper(model, cfg.optim_wrapper).optimizer
+    for scheduler in cfg.param_scheduler:
+        PARAM_SCHEDULERS.build(
+            dict(scheduler), default_args=dict(optimizer=optimizer, epoch_length=5)
+        )
+    assert LOOPS.get(cfg.train_cfg.type) is ResumableTrainLoop
 
 
 def load(name: str) -> Config:
@@ -99,9 +111,9 @@ def test_weight_decay_spares_biases_norms_and_grn():
     cfg.model.backbone.arch = dict(depths=[1, 1, 1, 1], channels=[8, 8, 8, 8])
     cfg.model.head.update(in_channels=8, embed_dims=8)
     model = MODELS.build(cfg.model)
-    wrapper = dict(cfg.optim_wrapper, type='OptimWrapper')
-    del wrapper['loss_scale']
-    optimizer = build_optim_wrapper(model, wrapper).optimizer
+    adapt_to_cpu(cfg)
+    optimizer = build_optim_wrapper(model, cfg.optim_wrapper).optimizer
+    assert len(optimizer.param_groups) == 2
     names = {p: name for name, p in model.named_parameters()}
     decay = {
         names[p]: group['weight_decay'] for group in optimizer.param_groups for p in group['params']

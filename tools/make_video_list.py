@@ -33,13 +33,18 @@ def draw(hours: np.ndarray, total: float, seed: int) -> np.ndarray:
 
 def main() -> None:
     args = parse_args()
-    dataset = FramePairDataset(args.root)
+    if args.hours <= 0:
+        raise SystemExit(f'--hours must be positive, not {args.hours:g}')
+    try:
+        dataset = FramePairDataset(args.root)
+    except (OSError, ValueError) as error:
+        raise SystemExit(str(error)) from None
     infos = [dataset.get_video_info(i) for i in range(dataset.num_videos)]
     if args.fps is None and any(info['fps'] is None for info in infos):
         raise SystemExit(f'some videos of {args.root} are folders of frames: give their --fps')
     hours = np.array([i['num_frames'] / (i['fps'] or args.fps) / 3600 for i in infos])
     if hours.sum() < args.hours:
-        raise SystemExit(f'{args.root} holds {hours.sum():.2f} hours, less than {args.hours}')
+        raise SystemExit(f'{args.root} holds {hours.sum():.4g} hours, less than {args.hours:g}')
     chosen = draw(hours, args.hours, args.seed)
     root = Path(args.root)
     args.out.parent.mkdir(parents=True, exist_ok=True)

@@ -69,7 +69,9 @@ def read_clips(source: Path, out: Path) -> list[str]:
     if len(files) > MAX_FILES:
         print(f'     Using the first {MAX_FILES} files')
         files = files[:MAX_FILES]
-    frames = out / hashlib.sha256(str(source).encode()).hexdigest()[:8]
+    # Other or changed files, other frames.
+    content = repr([(clip.path, clip.signature) for clip in files])
+    frames = out / hashlib.sha256(content.encode()).hexdigest()[:8]
     errors = extract_frames(files, frames, SHORT_SIDE, max_frames=MAX_FRAMES // len(files))
     for error in errors[:3]:
         print(f'     {error}')

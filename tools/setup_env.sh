@@ -96,5 +96,10 @@ another Python (rm -rf .venv; PYTHON=python3.12 bash tools/setup_env.sh), or bui
     fail 'the installation failed, see above. Repeat the command to continue.'
 }
 "$VENV/bin/python" -W ignore -c 'import mmvideomac' || fail 'mmvideomac cannot be imported, see above.'
+if [ $GPU = 1 ] && nvidia-smi -L >/dev/null 2>&1; then
+    "$VENV/bin/python" -c 'import torch; assert torch.cuda.is_available()' 2>/dev/null ||
+        fail 'torch is installed but cannot use the GPU: the driver (nvidia-smi) is too old for its CUDA. Update the
+driver, or install an older torch into .venv from a package index that has one for it.'
+fi
 echo "$FINGERPRINT dev=$DEV gpu=$GPU" >"$STAMP"
 echo "Ready: source .venv/bin/activate"

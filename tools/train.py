@@ -8,6 +8,7 @@ bash tools/dist_train.sh CONFIG 8                    # 8 GPUs, or 8 CPU processe
 import argparse
 import os
 import sys
+import traceback
 from pathlib import Path
 
 # Read when torch loads. OpenMP threads that spin while they wait take the cores
@@ -17,7 +18,7 @@ os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
-from mmvideomac.engine.launch import LaunchError, prepare
+from mmvideomac.engine.launch import LaunchError, check_options, prepare
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -72,6 +73,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def merge_args(cfg: Config, args: argparse.Namespace) -> Config:
     """Write the command line into the config."""
+    check_options(cfg, args.cfg_options or {})
     cfg.merge_from_dict(args.cfg_options or {})
     cfg.launcher = args.launcher
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or f'work_dirs/{Path(args.config).stem}'
@@ -83,17 +85,36 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> Config:
     return cfg
 
 
-def main() -> None:
-    args = parse_args()
+def run(args: argparse.Namespace) -> None:
+    """Train as the command line says.
+
+    Raises:
+        LaunchError: if training cannot start.
+        ValueError, OSError, FloatingPointError: for data, files and settings at fault.
+    """
+    if not Path(args.config).is_file():
+        raise LaunchError(f'the config {args.config} does not exist')
     cfg = merge_args(Config.fromfile(args.config), args)
-    try:
-        notes = prepare(cfg, args.resume, args.device)
-    except LaunchError as error:
-        sys.exit(f'tools/train.py: {error}')
+    notes = prepare(cfg, args.resume, args.device)
     runner = Runner.from_cfg(cfg)
     for note in notes:
         runner.logger.info(note)
-    runner.train()
+    try:
+        runner.train()
+    except (ValueError, OSError, FloatingPointError):
+        # The user gets the message; where it came from is for the log.
+        path = Path(runner.log_dir, f'traceback_{runner.rank}.txt')
+        path.write_text(traceback.format_exc())
+        runner.logger.error(f'Training stopped. Details: {path}')
+        raise
+
+
+def main() -> None:
+    args = parse_args()
+    try:
+        run(args)
+    except (LaunchError, ValueError, OSError, FloatingPointError) as error:
+        sys.exit(f'tools/train.py: {error}')
 
 
 if __name__ == '__main__':

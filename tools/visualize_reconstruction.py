@@ -17,9 +17,16 @@ from mmengine.registry import init_default_scope
 from PIL import Image, UnidentifiedImageError
 
 import mmvideomac  # noqa: F401  (registers the package)
-from mmvideomac.datasets import DecordReader, FrameFolderReader, PackFramePair, VideoReadError
+from mmvideomac.datasets import (
+    DecordReader,
+    FrameFolderReader,
+    PackFramePair,
+    VideoReadError,
+    find_videos,
+)
+from mmvideomac.datasets.frame_pair_dataset import crop_size
 from mmvideomac.datasets.video_readers import is_image
-from mmvideomac.registry import MODELS
+from mmvideomac.registry import MODELS, TRANSFORMS
 from mmvideomac.utils.checkpoint import is_complete, load_state_dict_strictly
 from mmvideomac.visualization import draw_predictions
 
@@ -76,10 +83,9 @@ def read_pairs(
         frames = [np.asarray(Image.open(path).convert('RGB')) for path in images]
         yield '_'.join(path.stem for path in images), [(' , '.join(map(str, images)), frames)]
         return
-    for path in inputs:
-        if not path.exists():
-            raise FileNotFoundError(f'{path} does not exist')
-        reader = FrameFolderReader() if path.is_dir() else DecordReader()
+    readers = dict(video=DecordReader(), frames=FrameFolderReader())
+    for video in (video for path in inputs for video in find_videos(str(path))):
+        path, reader = Path(video.path), readers[video.reader]
         length = reader.probe(str(path)).num_frames
         if length <= gap:
             raise ValueError(f'{path} has {length} frames, too few for pairs {gap} apart')
@@ -93,24 +99,19 @@ def read_pairs(
         )
 
 
-def fit(frame: np.ndarray, size: int) -> np.ndarray:
-    """Resize the shorter side to ``size`` and crop the centre square."""
-    height, width = frame.shape[:2]
-    scale = size / min(height, width)
-    frame = mmcv.imresize(
-        frame, (round(width * scale), round(height * scale)), interpolation='area'
-    )
-    top, left = (frame.shape[0] - size) // 2, (frame.shape[1] - size) // 2
-    return frame[top : top + size, left : left + size]
+def fit(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize to cover ``size`` (height, width) and crop its centre."""
+    scale = max(size[0] / frame.shape[0], size[1] / frame.shape[1])
+    height, width = (max(round(n * scale), m) for n, m in zip(frame.shape[:2], size, strict=True))
+    frame = mmcv.imresize(frame, (width, height), interpolation='area')
+    top, left = (height - size[0]) // 2, (width - size[1]) // 2
+    return frame[top : top + size[0], left : left + size[1]]
 
 
-def training_size(cfg: dict | list) -> int | None:
-    """Size of the first crop found in a config."""
-    items = cfg.values() if isinstance(cfg, dict) else cfg
-    if isinstance(cfg, dict) and 'Crop' in str(cfg.get('type')):
-        return cfg.get('scale') or cfg.get('crop_size')
-    found = (training_size(item) for item in items if isinstance(item, dict | list | tuple))
-    return next(filter(None, found), None)
+def training_size(cfg: Config) -> tuple[int, int]:
+    """(height, width) of the crop that a config trains on; 224 if it has none."""
+    pipeline = [TRANSFORMS.build(step) for step in cfg.train_dataloader.dataset.pipeline]
+    return crop_size(pipeline) or (224, 224)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -124,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         init_default_scope(cfg.get('default_scope', 'mmvideomac'))
         if args.mask_ratio is not None:
             cfg.model.masker.mask_ratio = args.mask_ratio
-        size = args.size or training_size(cfg.train_dataloader.dataset.pipeline) or 224
+        size = (args.size, args.size) if args.size else training_size(cfg)
         model = load_model(cfg, args.checkpoint, args.device)
         args.out.mkdir(parents=True, exist_ok=True)
         pack, written = PackFramePair(), set()

@@ -8,7 +8,7 @@ default_scope = 'mmvideomac'
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=20),
-    param_scheduler=dict(type='ParamSchedulerHook'),
+    param_scheduler=dict(type='OptimStepSchedulerHook'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     checkpoint=dict(type='AtomicCheckpointHook', interval=1, max_keep_ckpts=3, minutes=30),
     reproducibility=dict(type='ReproducibilityHook'),
@@ -19,7 +19,8 @@ default_hooks = dict(
 env_cfg = dict(
     cudnn_benchmark=False,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
-    dist_cfg=dict(backend='nccl'),
+    # Seconds: the first scan of a large data set keeps the other processes waiting.
+    dist_cfg=dict(backend='nccl', timeout=7200),
 )
 # seed=None draws another one for every run.
 randomness = dict(seed=0, deterministic=False)

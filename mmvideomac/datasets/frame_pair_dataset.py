@@ -78,7 +78,12 @@ class FramePairDataset(BaseDataset):
         test_mode: bool = False,
         **kwargs,
     ) -> None:
-        self.sampling = TASK_UTILS.build(sampling or dict(type='all_pairs'))
+        sampling = sampling or dict(type='all_pairs')
+        if TASK_UTILS.get(sampling.get('type', '')) is None:
+            raise ValueError(
+                f"unknown sampling type {sampling.get('type')!r}; choose 'all_pairs' or 'per_video'"
+            )
+        self.sampling = TASK_UTILS.build(sampling)
         self.readers = {
             kind: VIDEO_READERS.build(cfg)
             for kind, cfg in {**DEFAULT_READERS, **(readers or {})}.items()
@@ -121,7 +126,11 @@ class FramePairDataset(BaseDataset):
         return result[0]
 
     def _scan(self) -> list[dict]:
-        found = {root: find_videos(root) for root in self._roots}
+        found, seen = {}, set()
+        for root in self._roots:  # which may overlap
+            videos = [v for v in find_videos(root) if os.path.realpath(v.path) not in seen]
+            seen.update(os.path.realpath(video.path) for video in videos)
+            found[root] = videos
         if self.ann_file:
             everything = [video for videos in found.values() for video in videos]
             keep = set(select_videos(everything, self.ann_file))
@@ -151,7 +160,8 @@ class FramePairDataset(BaseDataset):
             )
         if not data_list:
             raise ValueError(
-                f'none of the {len(unreadable)} videos in {_first(self._roots)} can be read'
+                f'none of the {len(unreadable)} videos in {_first(self._roots)} can be read: '
+                f'{_first(unreadable)}. Fetch them again, or name another data_root.'
             )
         return data_list
 
@@ -180,7 +190,7 @@ class FramePairDataset(BaseDataset):
                 f'{self.sampling} and are left out: {_first(info["path"] for info in short)}'
             )
         kept = [info for info, count in zip(self.data_list, counts, strict=True) if count]
-        height, width = _crop_size(self.pipeline.transforms) or (0, 0)
+        height, width = crop_size(self.pipeline.transforms) or (0, 0)
         small = [i['path'] for i in kept if i['height'] < height or i['width'] < width]
         if small:
             _warn(
@@ -308,10 +318,10 @@ def _first(names: Iterable[str], count: int = 3) -> str:
     return ', '.join(names[:count]) + ', ...' * (len(names) > count)
 
 
-def _crop_size(transforms: Iterable) -> tuple[int, int] | None:
+def crop_size(transforms: Iterable) -> tuple[int, int] | None:
     """(height, width) of the first crop in a pipeline, nested transforms included."""
     for transform in transforms:
-        size = _crop_size(getattr(transform, 'transforms', ()))
+        size = crop_size(getattr(transform, 'transforms', ()))
         if size is None and 'Crop' in type(transform).__name__:
             size = getattr(transform, 'scale', None) or getattr(transform, 'crop_size', None)
         if size is not None:

@@ -65,10 +65,8 @@ def natural_key(name: str) -> tuple:
 
 def list_frames(folder: str) -> list[str]:
     """Names of the image files directly in a folder, hidden ones left out, in natural order."""
-    names = (name for name in os.listdir(folder) if not name.startswith('.'))
-    return sorted(
-        (name for name in names if name.lower().endswith(IMAGE_EXTENSIONS)), key=natural_key
-    )
+    names = os.listdir(folder)
+    return sorted((n for n in names if is_image(n) and not n.startswith('.')), key=natural_key)
 
 
 @VIDEO_READERS.register_module()

@@ -3,16 +3,20 @@
 from .hooks import (
     AtomicCheckpointHook,
     EMATargetHook,
+    OptimStepSchedulerHook,
     PreemptionHook,
     ReconstructionHook,
     ReproducibilityHook,
     ThroughputHook,
 )
 from .loops import ResumableTrainLoop
+from .optim_wrapper_constructor import GroupedOptimWrapperConstructor
 
 __all__ = [
     'AtomicCheckpointHook',
     'EMATargetHook',
+    'GroupedOptimWrapperConstructor',
+    'OptimStepSchedulerHook',
     'PreemptionHook',
     'ReconstructionHook',
     'ReproducibilityHook',

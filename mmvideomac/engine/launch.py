@@ -4,6 +4,8 @@ Everything here happens before a Runner exists, and changes the config alone,
 except for :func:`init_cpu_processes`.
 """
 
+import difflib
+import inspect
 import os
 import subprocess
 import tempfile
@@ -11,6 +13,7 @@ import tempfile
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
+from mmengine.runner import Runner
 from torch import distributed
 
 from mmvideomac.utils.checkpoint import find_latest_checkpoint, is_complete
@@ -85,6 +88,23 @@ def check_device(device: str, local_rank: int) -> None:
             f'Process {local_rank} of this machine has no GPU of its own: {available} visible. '
             'Start as many processes as there are GPUs (second argument of tools/dist_train.sh).'
         )
+
+
+def check_options(cfg: Config, options: dict) -> None:
+    """Raise for a ``--cfg-options`` key that starts nowhere in the config.
+
+    A misspelt top-level key would otherwise be set, and never read.
+
+    Raises:
+        LaunchError: naming the key and the nearest ones.
+    """
+    known = {*cfg, *inspect.signature(Runner).parameters}
+    for key in options:
+        first = key.split('.')[0]
+        if first not in known:
+            near = difflib.get_close_matches(first, known, n=1)
+            hint = f': did you mean {near[0]}?' if near else '.'
+            raise LaunchError(f'--cfg-options {key}: the config has no {first!r}{hint}')
 
 
 def drop_disabled_hooks(cfg: Config) -> None:
@@ -232,17 +252,18 @@ def set_checkpoint(cfg: Config, resume: str | None) -> str | None:
     Raises:
         LaunchError: if a checkpoint file is missing or incomplete.
     """
-    if resume == 'auto' or (resume is None and cfg.get('resume') and not cfg.get('load_from')):
-        path = find_latest_checkpoint(cfg.work_dir)
-        if path is None:
-            cfg.resume = False
-            return f'No checkpoint in {cfg.work_dir} yet: starting from the beginning.'
-        resume = path
+    auto = resume is None and cfg.get('resume') and not cfg.get('load_from')
+    if resume == 'auto' or auto:
+        auto = True
+        resume = find_latest_checkpoint(cfg.work_dir)
+        cfg.resume = resume is not None
     if resume is not None:
         cfg.resume, cfg.load_from = True, resume
     path = cfg.get('load_from')
     if path is None:
-        return None
+        return (
+            f'No checkpoint in {cfg.work_dir} yet: starting from the beginning.' if auto else None
+        )
     if '://' not in path and not is_complete(path):
         state = 'is incomplete (was the disk full?)' if os.path.exists(path) else 'does not exist'
         raise LaunchError(f'The checkpoint {path} {state}.')

@@ -37,6 +37,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     ) -> None:
         super().__init__(runner, dataloader, max_epochs, **kwargs)
         self._check_epoch_length()
+        self._count_schedules_in_steps()
 
     def run_epoch(self) -> None:
         """Run what is left of the current epoch."""
@@ -78,6 +79,18 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
                 'into the next. Set `train_dataloader.sampler.multiple_of` to the number of '
                 'samples per optimiser step, as tools/train.py does for total_batch_size.'
             )
+
+    def _count_schedules_in_steps(self) -> None:
+        """Convert schedules from epochs to optimiser steps, not to iterations.
+
+        Goes with ``OptimStepSchedulerHook``: the learning rate of a step is then the
+        same however many iterations it is accumulated over.
+        """
+        steps = len(self.dataloader) // _accumulative_counts(self.runner)
+        schedulers = self.runner.param_schedulers or []
+        for scheduler in schedulers if isinstance(schedulers, list) else []:
+            if isinstance(scheduler, dict) and scheduler.get('convert_to_iter_based'):
+                scheduler.setdefault('epoch_length', steps)
 
 
 def _accumulative_counts(runner: Runner) -> int:

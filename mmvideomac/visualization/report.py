@@ -97,10 +97,8 @@ def read_scalars(path: str | Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 def contact_sheet(dataset, count: int = 12, height: int = 120, columns: int = 4) -> np.ndarray:
     """First frames of up to ``count`` videos of a ``FramePairDataset``, uint8 RGB."""
-    dataset.full_init()
-    number = len(dataset.data_address) if dataset.serialize_data else len(dataset.data_list)
     tiles = []
-    for index in np.unique(np.linspace(0, number - 1, count).round().astype(int)):
+    for index in np.unique(np.linspace(0, dataset.num_videos - 1, count).round().astype(int)):
         info = dataset.get_video_info(int(index))
         frame = dataset.readers[info['reader']].read(info['path'], (0,))[0]
         tiles.append(np.asarray(ImageOps.fit(Image.fromarray(frame), (height * 4 // 3, height))))
@@ -133,7 +131,7 @@ def _facts(work_dir: Path, cfg: Config, scalars: dict, dataset) -> str:
         'Method': cfg.model.type,
         'Encoder': f'{backbone.type}, {arch if isinstance(arch, str) else dict(arch)}',
         'Data': ', '.join([roots] if isinstance(roots, str) else roots),
-        'Videos': f'{_num_videos(dataset):,}',
+        'Videos': f'{dataset.num_videos:,}',
         'Pairs per epoch': f'{len(dataset):,}',
         'Optimiser steps': f'{number // cfg.optim_wrapper.get("accumulative_counts", 1):,} '
         f'in {scalars["epoch"][1][-1]:.0f} epochs'
@@ -148,10 +146,6 @@ def _facts(work_dir: Path, cfg: Config, scalars: dict, dataset) -> str:
         for name, value in facts.items()
     )
     return f'<dl>{rows}</dl>'
-
-
-def _num_videos(dataset) -> int:
-    return len(dataset.data_address) if dataset.serialize_data else len(dataset.data_list)
 
 
 def _loss_table(scalars: dict) -> str:

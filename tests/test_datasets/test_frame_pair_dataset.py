@@ -371,7 +371,7 @@ class TestMessages:
             FramePairDataset(str(root), ann_file='list.txt')
         with pytest.raises(FileNotFoundError, match=r'nolist\.txt does not exist'):
             FramePairDataset(str(root), ann_file='nolist.txt')
-        with pytest.raises(KeyError, match='every_pair'):
+        with pytest.raises(ValueError, match="'every_pair'; choose 'all_pairs'"):
             FramePairDataset(str(root), sampling=dict(type='every_pair'))
 
     def test_frames_of_different_size(self, root):
@@ -442,3 +442,10 @@ def test_real_frames():
     assert first.shape == second.shape == (3, 224, 224)
     difference = (first.float() - second).abs().mean()
     assert 0 < difference < 40  # neighbours look alike, but are not the same frame
+
+
+def test_overlapping_roots_count_once(tmp_path):
+    make_frames(tmp_path / 'v/a', 4)
+    make_frames(tmp_path / 'v/a/b', 4)
+    dataset = FramePairDataset([str(tmp_path / 'v/a/b'), str(tmp_path / 'v')])
+    assert dataset.num_videos == 2 and len(dataset) == 6

@@ -162,10 +162,22 @@ def test_resume_auto_takes_the_newest(tmp_path):
 
 
 def test_resume_auto_without_a_checkpoint_starts_as_configured(tmp_path):
-    cfg = config(work_dir=str(tmp_path), load_from='weights.pth')
+    cfg = config(work_dir=str(tmp_path))
     assert 'from the beginning' in launch.set_checkpoint(cfg, 'auto')
-    assert cfg.resume is False
-    assert cfg.load_from == 'weights.pth'
+    assert cfg.resume is False and cfg.get('load_from') is None
+    (tmp_path / 'elsewhere').mkdir()
+    path = checkpoint(tmp_path / 'elsewhere' / 'weights.pth')
+    cfg = config(work_dir=str(tmp_path), load_from=path)
+    assert launch.set_checkpoint(cfg, 'auto') == f'Starting from the weights of {path}.'
+    assert cfg.resume is False and cfg.load_from == path
+
+
+@pytest.mark.parametrize('key', ['totl_batch_size', 'train_cgf.max_epochs'])
+def test_misspelt_option(key):
+    cfg = Config(dict(total_batch_size=8, train_cfg=dict(max_epochs=1)))
+    with pytest.raises(LaunchError, match='did you mean (total_batch_size|train_cfg)'):
+        launch.check_options(cfg, {key: 1})
+    launch.check_options(cfg, {'train_cfg.max_epochs': 2, 'load_from': 'x.pth'})
 
 
 def test_bad_checkpoints_are_refused(tmp_path):
@@ -200,15 +212,20 @@ def test_accumulated_batches_train_like_one_large_batch(tmp_path):
     write_videos(tmp_path / 'videos')
 
     def losses(batch_size):
-        cfg = tiny_config(tmp_path / 'videos', workers=0, param_scheduler=[])
+        cfg = tiny_config(tmp_path / 'videos', epochs=2, workers=0)
         cfg.train_dataloader.batch_size = batch_size
         cfg.work_dir = str(tmp_path / str(batch_size))
         launch.prepare(cfg)
         trace = train(cfg)[1].trace
-        return np.reshape([values[0] for values in trace.values()], (5, -1)).mean(axis=1)
+        values = np.array([values[:2] for values in trace.values()])  # loss, learning rate
+        return values.reshape(10, -1, 2)
 
-    np.testing.assert_allclose(losses(4), losses(8), atol=1e-5)
-    np.testing.assert_allclose(losses(2), losses(8), atol=1e-5)
+    whole = losses(8)[:, 0]
+    for batch_size in (4, 2):
+        parts = losses(batch_size)
+        np.testing.assert_allclose(parts[..., 0].mean(axis=1), whole[:, 0], atol=1e-5)
+        # The rate of the iteration that takes the step, before the scheduler moves on.
+        np.testing.assert_allclose(parts[:, -1, 1], whole[:, 1], rtol=1e-12)
 
 
 def test_any_default_hook_can_be_disabled():

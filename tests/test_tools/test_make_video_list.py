@@ -33,6 +33,10 @@ def test_list_restricts_the_dataset(tmp_path, monkeypatch):
     dataset = FramePairDataset(str(root), ann_file=str(out))
     assert dataset.num_videos == 2 and len(dataset) == 2 * 35
     result = subprocess.run([*command, '9', '--fps', '1'], capture_output=True, text=True)
-    assert result.returncode == 1 and 'less than 9.0' in result.stderr
+    assert result.returncode == 1 and 'less than 9' in result.stderr
     result = subprocess.run([*command, '0.02'], capture_output=True, text=True)
     assert result.returncode == 1 and '--fps' in result.stderr
+    for arguments, message in (['-1', '--fps', '1'], 'positive'), (['1'], 'does not exist'):
+        command[2] = root if message == 'positive' else tmp_path / 'nowhere'
+        result = subprocess.run([*command, *arguments], capture_output=True, text=True)
+        assert result.returncode == 1 and message in result.stderr.splitlines()[-1]

@@ -90,6 +90,12 @@ def test_same_names_do_not_overwrite_each_other(tool, files, tmp_path):
     assert len(list(tmp_path.glob('*.png'))) == 2
 
 
+def test_folder_of_videos(tool, files, tmp_path):
+    assert run(tool, files, tmp_path, files / 'videos', '--num', '1') == 0
+    names = {path.name for path in (files / 'videos').iterdir()}
+    assert {path.stem for path in tmp_path.glob('*.png')} == names
+
+
 def test_another_architecture(tool, files, tmp_path, capsys):
     state = torch.load(files / 'model.pth')['state_dict']
     del state['head.mask_token']
@@ -108,7 +114,7 @@ def test_another_architecture(tool, files, tmp_path, capsys):
         (['nowhere'], 'nowhere does not exist'),
         (['{videos}/video0/00000.png'], 'two images'),
         (['{videos}/video0/00000.png', '{videos}/video0'], 'two images'),
-        (['{videos}'], 'no image'),
+        (['{empty}'], 'no videos found'),
         (['{videos}/video0', '--gap', '6'], 'too few'),
         (['{videos}/video0', '--size', '60'], 'multiple'),
         (['{videos}/video0', '--mask-ratio', '1.5'], 'mask_ratio'),
@@ -116,7 +122,9 @@ def test_another_architecture(tool, files, tmp_path, capsys):
     ],
 )
 def test_bad_input(tool, files, tmp_path, capsys, arguments, message):
-    arguments = [text.format(videos=files / 'videos') for text in arguments]
+    empty = tmp_path / 'empty'
+    empty.mkdir()
+    arguments = [text.format(videos=files / 'videos', empty=empty) for text in arguments]
     assert run(tool, files, tmp_path, *arguments) == 1
     error = capsys.readouterr().err
     assert error.startswith('error: ') and message in error

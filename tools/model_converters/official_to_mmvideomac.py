@@ -37,7 +37,16 @@ def main() -> None:
     preset = released_variant(state_dict)
     args.dst.parent.mkdir(parents=True, exist_ok=True)
     torch.save(dict(state_dict=state_dict, meta=dict(preset=preset)), args.dst)
-    print(f'{args.dst}: {len(state_dict)} tensors. Load it into backbone.preset={preset!r}.')
+    print(
+        f'{args.dst}: {len(state_dict)} tensors. To start from them, add to the command '
+        'that trains the config of the same encoder:'
+    )
+    if any(key.startswith('head.') for key in state_dict):
+        print(f'  --cfg-options model.backbone.preset={preset} load_from={args.dst}')
+    else:  # an encoder alone
+        init_cfg = dict(type='Pretrained', checkpoint=str(args.dst), prefix='backbone.')
+        options = ' '.join(f'model.backbone.init_cfg.{k}={v}' for k, v in init_cfg.items())
+        print(f'  --cfg-options model.backbone.preset={preset} {options}')
 
 
 if __name__ == '__main__':

@@ -6,6 +6,7 @@ model = dict(
         type='SelfSupDataPreprocessor',
         mean=[123.675, 116.28, 103.53],
         std=[58.395, 57.12, 57.375],
+        non_blocking=True,
     ),
     backbone=dict(type='SparseConvNeXtV2', arch='small'),
     head=dict(

@@ -2,6 +2,7 @@
 
 from .checkpoint_hook import AtomicCheckpointHook
 from .ema_target_hook import EMATargetHook
+from .optim_step_scheduler_hook import OptimStepSchedulerHook
 from .preemption_hook import PreemptionHook
 from .reconstruction_hook import ReconstructionHook
 from .reproducibility_hook import ReproducibilityHook
@@ -10,6 +11,7 @@ from .throughput_hook import ThroughputHook
 __all__ = [
     'AtomicCheckpointHook',
     'EMATargetHook',
+    'OptimStepSchedulerHook',
     'PreemptionHook',
     'ReconstructionHook',
     'ReproducibilityHook',

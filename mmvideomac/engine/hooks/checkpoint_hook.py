@@ -8,12 +8,12 @@ from collections import deque
 from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
 
 from mmvideomac.registry import HOOKS
 from mmvideomac.utils.atomic_backend import AtomicLocalBackend
 from mmvideomac.utils.checkpoint import load_state_dict_strictly
+from mmvideomac.utils.model import unwrap_model
 
 #: The one rolling checkpoint written inside an epoch.
 MID_EPOCH_FILE = 'mid_epoch.pth'
@@ -56,7 +56,7 @@ class AtomicCheckpointHook(CheckpointHook):
         """
         if not isinstance(runner._train_loop, BaseLoop):
             return  # testing: the model under test is often a part of the pre-trained one
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrap_model(runner.model)
         state_dict = checkpoint.get('state_dict', checkpoint)
         state_dict = {re.sub(r'^module\.', '', key): value for key, value in state_dict.items()}
         load_state_dict_strictly(model, state_dict, source=runner._load_from or 'The checkpoint')

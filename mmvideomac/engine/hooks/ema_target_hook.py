@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from mmvideomac.registry import HOOKS
+from mmvideomac.utils.model import unwrap_model
 
 
 @HOOKS.register_module()
@@ -46,10 +46,10 @@ class EMATargetHook(Hook):
         return 1 - (1 - self.momentum) * (1 + math.cos(math.pi * step / total_steps)) / 2
 
     def before_train(self, runner: Runner) -> None:
-        if not hasattr(_unwrap(runner.model), 'update_target'):
+        if not hasattr(unwrap_model(runner.model), 'update_target'):
             raise TypeError(
                 f'EMATargetHook needs a model with update_target(momentum), as VideoMAC has; '
-                f'{type(_unwrap(runner.model)).__name__} has none: remove the hook'
+                f'{type(unwrap_model(runner.model)).__name__} has none: remove the hook'
             )
 
     def after_train_iter(self, runner: Runner, batch_idx: int, **_) -> None:
@@ -59,9 +59,5 @@ class EMATargetHook(Hook):
         accumulation = runner.optim_wrapper._accumulative_counts
         step, total = runner.iter // accumulation, math.ceil(runner.max_iters / accumulation)
         momentum = self.momentum_at(step, total)
-        _unwrap(runner.model).update_target(momentum)
+        unwrap_model(runner.model).update_target(momentum)
         runner.message_hub.update_scalar('train/momentum', momentum)
-
-
-def _unwrap(model):
-    return model.module if is_model_wrapper(model) else model

@@ -3,10 +3,10 @@
 import numpy as np
 from mmengine.dist import is_main_process, master_only
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from mmvideomac.registry import HOOKS
+from mmvideomac.utils.model import unwrap_model
 from mmvideomac.visualization import draw_predictions
 
 
@@ -55,6 +55,6 @@ class ReconstructionHook(Hook):
             self._draw(runner, runner.iter)
 
     def _draw(self, runner: Runner, step: int) -> None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrap_model(runner.model)
         image = draw_predictions(model, self._samples)
         runner.visualizer.add_image('reconstruction', image, step)

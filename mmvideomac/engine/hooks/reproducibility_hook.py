@@ -1,4 +1,4 @@
-"""A resumed run equals the uninterrupted one, bit for bit."""
+"""A resumed run equals the uninterrupted one (on the CPU bit for bit)."""
 
 import random
 

@@ -90,7 +90,8 @@ class SparseConvNeXt(ConvNeXt):
         if isinstance(arch, str) and arch not in self.arch_settings:
             raise ValueError(
                 f'unknown encoder arch={arch!r}; choose from {sorted(self.arch_settings)} or give '
-                'dict(depths=[...], channels=[...])'
+                'dict(depths=[...], channels=[...]) (with _delete_=True where it replaces a name '
+                'in an inherited config)'
             )
         if sparse_backend not in BACKENDS:
             raise ValueError(

@@ -52,8 +52,8 @@ class MAEConvNeXtHead(BaseModule):
         self.pred = nn.Conv2d(embed_dims, patch_size**2 * 3, 1)
 
     def init_weights(self) -> None:
-        super().init_weights()
         nn.init.normal_(self.mask_token, std=0.02)
+        super().init_weights()  # last: it may load a checkpoint
 
     def forward(self, feats: tuple[Tensor, ...], mask: Tensor) -> Tensor:
         """

@@ -37,3 +37,13 @@ def test_encoder_that_does_not_fit(shape):
     head = MAEConvNeXtHead(24, patch_size=8, embed_dims=16)
     with pytest.raises(ValueError, match=r'head\.in_channels'):
         head((torch.randn(shape),), random_mask(1, (2, 2), 1))
+
+
+def test_a_loaded_mask_token_is_kept(tmp_path):
+    source = randomize(MAEConvNeXtHead(24, patch_size=8, embed_dims=16))
+    torch.save(source.state_dict(), tmp_path / 'head.pth')
+    init_cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 'head.pth'))
+    head = MAEConvNeXtHead(24, patch_size=8, embed_dims=16, init_cfg=init_cfg)
+    head.init_weights()
+    assert torch.equal(head.mask_token, source.mask_token)
+    assert torch.equal(head.proj.weight, source.proj.weight)
