@@ -175,7 +175,7 @@ def test_resume_auto_without_a_checkpoint_starts_as_configured(tmp_path):
 @pytest.mark.parametrize('key', ['totl_batch_size', 'train_cgf.max_epochs'])
 def test_misspelt_option(key):
     cfg = Config(dict(total_batch_size=8, train_cfg=dict(max_epochs=1)))
-    with pytest.raises(LaunchError, match='did you mean (total_batch_size|train_cfg)'):
+    with pytest.raises(LaunchError, match=r'did you mean (total_batch_size|train_cfg)'):
         launch.check_options(cfg, {key: 1})
     launch.check_options(cfg, {'train_cfg.max_epochs': 2, 'load_from': 'x.pth'})
 
