@@ -63,15 +63,21 @@ class _RandomMask:
 
 @MODELS.register_module()
 class SymmetricRandomMask(_RandomMask):
-    """The same random patches hidden in both frames (the paper's default)."""
+    """The same random patches hidden in both frames (the paper's default).
 
-    __doc__ += _RandomMask.__doc__.split('\n', 1)[1]
+    Args:
+        mask_ratio (float): share of patches hidden, in (0, 1). Defaults to 0.75.
+    """
+
     num_different = 1
 
 
 @MODELS.register_module()
 class AsymmetricRandomMask(_RandomMask):
-    """Same ratio, patches drawn for each frame apart (Table 3d, "Asym.")."""
+    """Same ratio, patches drawn for each frame apart (Table 3d, "Asym.").
 
-    __doc__ += _RandomMask.__doc__.split('\n', 1)[1]
+    Args:
+        mask_ratio (float): share of patches hidden, in (0, 1). Defaults to 0.75.
+    """
+
     num_different = 2
