@@ -3,20 +3,15 @@ _base_ = 'videomac_cnxv2s_yt18.py'
 
 model = dict(backbone=dict(arch='atto'), head=dict(in_channels=320, embed_dims=256))
 
+crop = dict(
+    type='RandomResizedCrop',
+    scale=160,
+    crop_ratio_range=(0.2, 1.0),
+    interpolation='bicubic',
+    backend='pillow',
+)
 train_pipeline = [
-    dict(
-        type='ApplyToFrames',
-        transforms=[
-            dict(
-                type='RandomResizedCrop',
-                scale=160,
-                crop_ratio_range=(0.2, 1.0),
-                interpolation='bicubic',
-                backend='pillow',
-            ),
-            dict(type='RandomFlip', prob=0.5),
-        ],
-    ),
+    dict(type='ApplyToFrames', transforms=[crop, {{_base_.flip}}]),
     dict(type='PackFramePair'),
 ]
 train_dataloader = dict(

@@ -1,7 +1,8 @@
-# Frames are only resized; the jitter is that of MAE-style colour ablations and is
-# shared by both frames. The paper gives no strength.
+# Frames are only resized; both get the same jitter. The paper gives no strength.
 _base_ = '../videomac_cnxv2s_yt18.py'
 
+to_pil = dict(type='NumpyToPIL')
+color_jitter = dict(type='torchvision/ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4)
 train_pipeline = [
     dict(
         type='ApplyToFrames',
@@ -14,8 +15,8 @@ train_pipeline = [
                 backend='pillow',
             ),
             dict(type='CenterCrop', crop_size=224),
-            dict(type='NumpyToPIL'),
-            dict(type='torchvision/ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4),
+            to_pil,
+            color_jitter,
         ],
     ),
     dict(type='PackFramePair'),

@@ -36,6 +36,5 @@ def real_data(*parts: str) -> Path:
     if not root:
         pytest.skip('MMVIDEOMAC_TEST_DATA is not set: no real data')
     path = Path(root, 'data', *parts)
-    if not path.exists():
-        pytest.skip(f'no {path}')
+    assert path.exists(), f'MMVIDEOMAC_TEST_DATA lacks {path}'
     return path

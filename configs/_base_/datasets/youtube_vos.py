@@ -1,18 +1,14 @@
 # Every pair of consecutive frames of every training video, once per epoch.
+crop = dict(
+    type='RandomResizedCrop',
+    scale=224,
+    crop_ratio_range=(0.2, 1.0),
+    interpolation='bicubic',
+    backend='pillow',
+)
+flip = dict(type='RandomFlip', prob=0.5)
 train_pipeline = [
-    dict(
-        type='ApplyToFrames',  # one crop and one flip for both frames
-        transforms=[
-            dict(
-                type='RandomResizedCrop',
-                scale=224,
-                crop_ratio_range=(0.2, 1.0),
-                interpolation='bicubic',
-                backend='pillow',
-            ),
-            dict(type='RandomFlip', prob=0.5),
-        ],
-    ),
+    dict(type='ApplyToFrames', transforms=[crop, flip]),  # one crop and flip for both frames
     dict(type='PackFramePair'),
 ]
 
