@@ -89,9 +89,16 @@ def _layer_norm(module, x: VisiblePatches) -> VisiblePatches:
 def _conv2d(module, x: VisiblePatches) -> VisiblePatches:
     if module.padding_mode != 'zeros' or module.dilation != (1, 1):
         raise TypeError(f'{module}: only zero padding and dilation 1 run on visible patches')
-    return BACKENDS[x.backend](
+    return BACKENDS[x.backend].conv2d(
         x, module.weight, module.bias, module.stride, module.padding, module.groups
     )
+
+
+@register_sparse(nn.MaxPool2d)
+def _max_pool2d(module, x: VisiblePatches) -> VisiblePatches:
+    if module.dilation != 1 or module.ceil_mode or module.return_indices:
+        raise TypeError(f'{module}: only dilation 1 and floor mode run on visible patches')
+    return BACKENDS[x.backend].max_pool2d(x, module.kernel_size, module.stride, module.padding)
 
 
 @register_sparse(GRN)  # Woo et al., 2023, Algorithm 1, over visible sites

@@ -30,17 +30,17 @@ class _SelectRows(torch.autograd.Function):
 
 
 class _PlaceRows(torch.autograd.Function):
-    """Zero matrix of ``num_rows`` rows with rows ``index`` filled in."""
+    """Matrix of ``num_rows`` constant rows with rows ``index`` filled in."""
 
     @staticmethod
-    def forward(ctx, rows: Tensor, index: Tensor, num_rows: int) -> Tensor:
+    def forward(ctx, rows: Tensor, index: Tensor, num_rows: int, fill: float) -> Tensor:
         ctx.save_for_backward(index)
-        return rows.new_zeros(num_rows, rows.size(1)).index_copy_(0, index, rows)
+        return rows.new_full((num_rows, rows.size(1)), fill).index_copy_(0, index, rows)
 
     @staticmethod
     def backward(ctx, grad: Tensor):
         (index,) = ctx.saved_tensors
-        return grad.index_select(0, index), None, None
+        return grad.index_select(0, index), None, None, None
 
 
 @dataclass(frozen=True)
@@ -84,14 +84,15 @@ class VisiblePatches:
         features = _SelectRows.apply(patches, layout.visible)
         return cls(features.view(batch, -1, side, side, channels), layout, backend)
 
-    def to_dense(self) -> Tensor:
-        """Dense map (B, C, H, W), channels-last in memory, zero at masked sites."""
+    def to_dense(self, fill: float = 0.0) -> Tensor:
+        """Dense map (B, C, H, W), channels-last in memory, ``fill`` at masked sites."""
         batch, _, side, _, channels = self.features.shape
         rows, cols = self.layout.grid
         patches = _PlaceRows.apply(
             self.features.reshape(-1, side * side * channels),
             self.layout.visible,
             batch * rows * cols,
+            fill,
         )
         x = patches.view(batch, rows, cols, side, side, channels).permute(0, 1, 3, 2, 4, 5)
         return x.reshape(batch, rows * side, cols * side, channels).permute(0, 3, 1, 2)

@@ -1,80 +1,43 @@
-"""Spatial operators on visible patches.
-
-A backend is one function with the signature of :func:`native_conv2d`, computing
-a submanifold convolution (Graham et al., 2018): masked sites count as zero and
-stay empty. Everything that is not spatial is shared by all backends, see
-:mod:`~mmvideomac.models.sparse.dispatch`.
-"""
+"""Operators that touch visible patches only, where that is cheaper."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .patches import VisiblePatches
-
-#: Name -> convolution. ``masked`` is the reference the others are tested against.
-BACKENDS: dict[str, Callable[..., VisiblePatches]] = {}
-
-
-def register_backend(name: str) -> Callable:
-    """Decorator that registers a convolution under ``name``."""
-
-    def register(function: Callable) -> Callable:
-        BACKENDS[name] = function
-        return function
-
-    return register
-
-
-@register_backend('masked')
-def masked_conv2d(
-    x: VisiblePatches,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: tuple[int, int],
-    padding: tuple[int, int],
-    groups: int,
-) -> VisiblePatches:
-    """Dense convolution of the zero-filled map, then the visible patches of it."""
-    y = F.conv2d(x.to_dense(), weight, bias, stride, padding, 1, groups)
-    return VisiblePatches.from_dense(y, x.layout, x.backend)
+from ..patches import VisiblePatches
+from .base import BACKENDS, Backend, register_backend
 
 
 @register_backend('native')
-def native_conv2d(
-    x: VisiblePatches,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: tuple[int, int],
-    padding: tuple[int, int],
-    groups: int,
-) -> VisiblePatches:
-    """Convolution that touches visible patches only, where that is cheaper.
+class NativeBackend(Backend):
+    """Patch merging as a matrix product, other windows on patches with their border."""
 
-    Args:
-        x (VisiblePatches): features (B, K, s, s, C_in).
-        weight (Tensor): (C_out, C_in / groups, k, k), as in ``nn.Conv2d``.
-        bias (Tensor | None): (C_out,).
-        stride, padding (tuple[int, int]): as in ``nn.Conv2d``.
-        groups (int): as in ``nn.Conv2d``.
+    def conv2d(
+        self,
+        x: VisiblePatches,
+        weight: Tensor,
+        bias: Tensor | None,
+        stride: tuple[int, int],
+        padding: tuple[int, int],
+        groups: int,
+    ) -> VisiblePatches:
+        kernel = tuple(weight.shape[2:])
+        side = x.features.size(2)
+        if kernel == stride and padding == (0, 0) and groups == 1 and side % kernel[0] == 0:
+            return x.with_features(_merge_patches(x.features, weight, bias))
+        same = stride == (1, 1) and kernel[0] == kernel[1] == 2 * padding[0] + 1
+        # The halo holds (s + 2p)^2 sites for s^2 results. Once the border outweighs
+        # the patch, filling in the small dense map is cheaper.
+        if same and padding[0] == padding[1] and side >= padding[0]:
+            return x.with_features(_halo_conv(x, weight, bias, padding[0], groups))
+        return BACKENDS['masked'].conv2d(x, weight, bias, stride, padding, groups)
 
-    Returns:
-        VisiblePatches: features (B, K, s / stride, s / stride, C_out).
-    """
-    kernel = tuple(weight.shape[2:])
-    side = x.features.size(2)
-    if kernel == stride and padding == (0, 0) and groups == 1 and side % kernel[0] == 0:
-        return x.with_features(_merge_patches(x.features, weight, bias))
-    same = stride == (1, 1) and kernel[0] == kernel[1] == 2 * padding[0] + 1
-    # The halo holds (s + 2p)^2 sites for s^2 results. Once the border outweighs
-    # the patch, filling in the small dense map is cheaper.
-    if same and padding[0] == padding[1] and side >= padding[0]:
-        return x.with_features(_halo_conv(x, weight, bias, padding[0], groups))
-    return masked_conv2d(x, weight, bias, stride, padding, groups)
+    def max_pool2d(
+        self, x: VisiblePatches, kernel_size: int, stride: int, padding: int
+    ) -> VisiblePatches:
+        return BACKENDS['masked'].max_pool2d(x, kernel_size, stride, padding)
 
 
 def _merge_patches(features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
