@@ -1,6 +1,13 @@
 """Encoders, heads, losses, maskers and pre-training methods."""
 
-from .backbones import SparseConvNeXt, SparseConvNeXtV2
+from .backbones import (
+    SparseConvNeXt,
+    SparseConvNeXtV2,
+    SparseEfficientNet,
+    SparseMobileNetV3,
+    SparseRegNet,
+    SparseResNet,
+)
 from .heads import MAEConvNeXtHead
 from .initializers import ReleasedTruncNormal
 from .losses import MaskedReconstructionLoss, ReconstructionConsistencyLoss
@@ -15,6 +22,10 @@ __all__ = [
     'ReleasedTruncNormal',
     'SparseConvNeXt',
     'SparseConvNeXtV2',
+    'SparseEfficientNet',
+    'SparseMobileNetV3',
+    'SparseRegNet',
+    'SparseResNet',
     'SymmetricRandomMask',
     'VideoMAC',
 ]

@@ -22,11 +22,15 @@ from ..initializers import ReleasedTruncNormal
 from ..sparse import (
     BACKENDS,
     BatchGRN,
+    GRNScope,
     PatchLayout,
     VisiblePatches,
+    grn_dims,
+    inverted_mlp,
     register_sparse,
     sparse_forward,
 )
+from .sparse_encoder import check_choice, visible_patches
 
 Features = Tensor | VisiblePatches
 
@@ -36,20 +40,52 @@ _STAGE_NORMS = dict(standard='output', official='inline', fcmae='none')
 
 @register_sparse(ConvNeXtBlock)
 def _convnext_block(block: ConvNeXtBlock, x: VisiblePatches) -> VisiblePatches:
-    layers = [block.depthwise_conv, block.norm, block.pointwise_conv1, block.act]
-    layers += [block.grn] if block.grn is not None else []
-    layers += [block.pointwise_conv2]
+    mlp = _fused_mlp if x.backend == 'native' and _is_fusible(block) else _layered_mlp
 
     def inner(features: Tensor) -> Tensor:
-        y = x.with_features(features)
-        for layer in layers:
-            y = sparse_forward(layer, y)
-        residual = y.features if block.gamma is None else y.features * block.gamma
+        y = mlp(block, sparse_forward(block.depthwise_conv, x.with_features(features)))
+        residual = y if block.gamma is None else y * block.gamma
         return features + block.drop_path(residual)
 
     if block.with_cp and x.features.requires_grad:
         return x.with_features(checkpoint(inner, x.features, use_reentrant=False))
     return x.with_features(inner(x.features))
+
+
+def _layered_mlp(block: ConvNeXtBlock, x: VisiblePatches) -> Tensor:
+    layers = [block.norm, block.pointwise_conv1, block.act]
+    layers += [block.grn] if block.grn is not None else []
+    for layer in [*layers, block.pointwise_conv2]:
+        x = sparse_forward(layer, x)
+    return x.features
+
+
+def _is_fusible(block: ConvNeXtBlock) -> bool:
+    """Whether the pointwise layers are those of the paper, unmodified."""
+    return (
+        isinstance(block.norm, nn.LayerNorm)
+        and isinstance(block.pointwise_conv1, nn.Linear)
+        and isinstance(block.act, nn.GELU)
+        and block.act.approximate == 'none'
+    )
+
+
+def _fused_mlp(block: ConvNeXtBlock, x: VisiblePatches) -> Tensor:
+    norm, expand, grn, project = (
+        block.norm,
+        block.pointwise_conv1,
+        block.grn,
+        block.pointwise_conv2,
+    )
+    return inverted_mlp(
+        x.features,
+        (norm.weight, norm.bias),
+        (expand.weight, expand.bias),
+        None if grn is None else (grn.gamma, grn.beta),
+        (project.weight, project.bias),
+        norm.eps,
+        None if grn is None else GRNScope(grn.eps, grn_dims(grn)),
+    )
 
 
 @MODELS.register_module()
@@ -63,7 +99,8 @@ class SparseConvNeXt(ConvNeXt):
         arch (str | dict): ``'tiny'``, ``'small'``, ``'base'``, ... as in
             mmpretrain, or ``dict(depths=[...], channels=[...])``.
         sparse_backend (str): how spatial operators run on visible patches:
-            ``'native'`` or the dense reference ``'masked'``.
+            ``'native'``, the dense reference ``'masked'``, or ``'minkowski'``
+            (MinkowskiEngine, CPU; ``tools/install_minkowski.sh``).
         preset (str): ``'standard'``; ``'official'``, VideoMAC as released: stage
             norms in line (their output feeds the next stage), :class:`BatchGRN`,
             no LayerScale, :class:`ReleasedTruncNormal`; or ``'fcmae'``, FCMAE as
@@ -93,12 +130,8 @@ class SparseConvNeXt(ConvNeXt):
                 'dict(depths=[...], channels=[...]) (with _delete_=True where it replaces a name '
                 'in an inherited config)'
             )
-        if sparse_backend not in BACKENDS:
-            raise ValueError(
-                f'unknown sparse_backend={sparse_backend!r}; choose from {sorted(BACKENDS)}'
-            )
-        if preset not in _STAGE_NORMS:
-            raise ValueError(f'unknown preset={preset!r}; choose from {sorted(_STAGE_NORMS)}')
+        check_choice('sparse_backend', sparse_backend, BACKENDS)
+        check_choice('preset', preset, _STAGE_NORMS)
         settings = self.arch_settings[arch] if isinstance(arch, str) else arch
         num_stages = len(settings['depths'])
         out_indices = kwargs.pop('out_indices', -1)
@@ -146,21 +179,11 @@ class SparseConvNeXt(ConvNeXt):
             ValueError: if the mask does not fit the input or the stride.
         """
         if mask is not None:
-            return self._forward_stages(self._visible_patches(x, mask), sparse_forward)
+            patches = visible_patches(x, mask, self.stride, self.sparse_backend)
+            return self._forward_stages(patches, sparse_forward)
         if self.stage_norms != 'output':
             return self._forward_stages(x, lambda module, features: module(features))
         return super().forward(x)
-
-    def _visible_patches(self, x: Tensor, mask: Tensor | PatchLayout) -> VisiblePatches:
-        layout = mask if isinstance(mask, PatchLayout) else PatchLayout(mask)
-        patch = x.size(2) // layout.grid[0]
-        if patch % self.stride:
-            raise ValueError(
-                f'mask patches of {patch} pixels ({x.size(2)}x{x.size(3)} input, '
-                f'{layout.grid[0]}x{layout.grid[1]} mask) are not a multiple of the encoder '
-                f'stride {self.stride}'
-            )
-        return VisiblePatches.from_dense(x, layout.to(x.device), self.sparse_backend)
 
     def _forward_stages(self, x: Features, run: Callable) -> tuple[Tensor, ...]:
         outs = []

@@ -1,7 +1,11 @@
 """Ordinary ConvNet layers on visible patches only."""
 
+from . import avg_pool, conv_module, group_norm, squeeze_excite  # noqa: F401  (register layers)
 from .backends import BACKENDS, Backend, register_backend
-from .dispatch import BatchGRN, register_sparse, sparse_forward
+from .batch_norm import keep_buffers
+from .checkpointing import run_block
+from .dispatch import BatchGRN, grn_dims, register_sparse, sparse_forward
+from .inverted_mlp import GRNScope, inverted_mlp
 from .layout import PatchLayout
 from .patches import VisiblePatches
 
@@ -9,9 +13,14 @@ __all__ = [
     'BACKENDS',
     'Backend',
     'BatchGRN',
+    'GRNScope',
     'PatchLayout',
     'VisiblePatches',
+    'grn_dims',
+    'inverted_mlp',
+    'keep_buffers',
     'register_backend',
     'register_sparse',
+    'run_block',
     'sparse_forward',
 ]

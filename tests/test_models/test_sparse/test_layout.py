@@ -13,7 +13,7 @@ def test_visible_rows_of_each_sample():
 
 
 @pytest.mark.parametrize('side, pad', [(1, 3), (2, 3), (3, 1)])
-def test_halo_is_the_neighbourhood(side, pad):
+def test_index_maps(side, pad):
     mask = random_mask(2, (3, 4), 5)
     layout = PatchLayout(mask)
     sites = 2 * 5 * side * side
@@ -28,7 +28,17 @@ def test_halo_is_the_neighbourhood(side, pad):
         image[b, i * side : (i + 1) * side + 2 * pad, j * side : (j + 1) * side + 2 * pad]
         for b, i, j in (~mask).nonzero().tolist()
     ]
-    assert torch.equal(layout.halo(side, pad), torch.stack(windows).flatten())
+    assert torch.equal(layout.halo(side, pad), torch.stack(windows))
+    assert torch.equal(layout.dense(side, pad), image)
+    inner = image[:, pad : pad + 3 * side, pad : pad + 4 * side]
+    assert torch.equal(inner.flatten()[layout.sites(side)], torch.arange(sites))
+    columns = [
+        window[y : y + 2 * pad + 1, x : x + 2 * pad + 1].flatten()
+        for window in windows
+        for y in range(side)
+        for x in range(side)
+    ]
+    assert torch.equal(layout.windows(side, 2 * pad + 1, 1, pad), torch.cat(columns))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,139 @@
+import copy
+
+import pytest
+import torch
+from mmcv.cnn import build_norm_layer
+from torch import distributed, multiprocessing, nn
+
+from mmvideomac.models.sparse import PatchLayout, VisiblePatches, keep_buffers, sparse_forward
+from mmvideomac.models.sparse.batch_norm import CPUSyncBatchNorm
+from tests.test_models.utils import random_mask, randomize
+
+CHANNELS = 6
+
+
+def patches(batch=3, side=4, seed=0, num_visible=2):
+    generator = torch.Generator().manual_seed(seed)
+    features = torch.randn(batch, num_visible, side, side, CHANNELS, generator=generator)
+    # With a mean so far from zero E[x^2] - E[x]^2 would not do.
+    features = features * (torch.rand(CHANNELS, generator=generator) + 0.5) + 10
+    return VisiblePatches(features, PatchLayout(random_mask(batch, (2, 3), num_visible)))
+
+
+def over_tokens(norm: nn.Module) -> nn.BatchNorm1d:
+    """The same layer for (N, C)."""
+    settings = (norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
+    twin = nn.BatchNorm1d(CHANNELS, *settings)
+    twin.load_state_dict(norm.state_dict())
+    return twin.train(norm.training)
+
+
+def run(norm, x, forward):
+    features = x.features.clone().requires_grad_()
+    y = forward(x.with_features(features))
+    (y.flatten() * torch.linspace(-1, 1, y.numel())).sum().backward()
+    values = dict(y=y.reshape(features.shape), input=features.grad, **dict(norm.named_buffers()))
+    return values | {name: p.grad for name, p in norm.named_parameters()}
+
+
+@pytest.mark.parametrize(
+    'options',
+    [{}, dict(momentum=None), dict(affine=False), dict(track_running_stats=False)],
+    ids=str,
+)
+@pytest.mark.parametrize('kind', [nn.BatchNorm2d, nn.SyncBatchNorm, CPUSyncBatchNorm])
+def test_equals_batch_norm_over_visible_tokens(kind, options):
+    norm = randomize(kind(CHANNELS, **options))
+    twin = over_tokens(norm)
+    for seed in range(3):
+        x = patches(seed=seed, side=2**seed)
+        if seed == 2:
+            norm.eval(), twin.eval()
+        ours = run(norm, x, lambda x: sparse_forward(norm, x).features)
+        expected = run(twin, x, lambda x: twin(x.features.flatten(0, 3)))
+        for name in expected:
+            torch.testing.assert_close(ours[name], expected[name], msg=name)
+        norm.zero_grad(), twin.zero_grad()
+
+
+def test_statistics_are_float32_under_autocast():
+    norm = nn.BatchNorm2d(CHANNELS)
+    x = patches(batch=64, side=8)
+    x = x.with_features(x.features + 90)  # bfloat16 would sum this to anything
+    twin = over_tokens(norm)
+    low = x.with_features(x.features.bfloat16())
+    with torch.autocast('cpu', torch.bfloat16):
+        y = sparse_forward(norm, low).features
+    twin(low.features.float().flatten(0, 3))
+    assert y.dtype == torch.bfloat16 and norm.running_mean.dtype == torch.float32
+    torch.testing.assert_close(norm.running_mean, twin.running_mean, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(norm.running_var, twin.running_var, atol=1e-4, rtol=1e-3)
+
+
+def test_keep_buffers():
+    norm = nn.BatchNorm2d(CHANNELS)
+    before = copy.deepcopy(norm.state_dict())
+    with keep_buffers(norm):
+        sparse_forward(norm, patches())
+        assert norm.num_batches_tracked == 1
+    assert all(torch.equal(before[name], value) for name, value in norm.state_dict().items())
+
+
+def _process(rank: int, folder: str) -> None:
+    """Two training steps and an evaluation on one of two processes."""
+    torch.set_num_threads(1)
+    distributed.init_process_group(
+        'gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2
+    )
+    results = {}
+    for name, norm in sync_norms():
+        for seed in range(2):
+            # Unequal shares: 1 and 2 samples.
+            x = patches(seed=seed)
+            share = x.features[:1] if rank == 0 else x.features[1:]
+            mask = x.layout.mask[:1] if rank == 0 else x.layout.mask[1:]
+            x = VisiblePatches(share, PatchLayout(mask))
+            norm.zero_grad()
+            leaf = share.clone().requires_grad_()
+            y = sparse_forward(norm, x.with_features(leaf)).features
+            (y * y * torch.linspace(-1, 1, CHANNELS)).sum().backward()
+        results[name] = dict(y=y.detach(), input=leaf.grad, **norm.state_dict())
+        results[name].update({f'{n}.grad': p.grad for n, p in norm.named_parameters()})
+        norm.eval()  # without the other process
+        if rank == 0:
+            results[name]['eval'] = sparse_forward(norm, x).features.detach()
+    torch.save(results, f'{folder}/{rank}.pt')
+    distributed.destroy_process_group()
+
+
+def sync_norms():
+    yield 'torch', randomize(nn.SyncBatchNorm(CHANNELS))
+    yield 'mmcv', randomize(build_norm_layer(dict(type='SyncBN'), CHANNELS)[1])
+    yield 'cpu', randomize(CPUSyncBatchNorm(CHANNELS))
+    yield 'average', randomize(nn.SyncBatchNorm(CHANNELS, momentum=None))
+
+
+def test_two_processes_equal_batch_norm_over_all_tokens(tmp_path):
+    multiprocessing.spawn(_process, (str(tmp_path),), nprocs=2)
+    parts = [torch.load(tmp_path / f'{rank}.pt') for rank in range(2)]
+    for name, norm in sync_norms():
+        twin = over_tokens(norm).double()  # torch's own in float32 is off by 2e-5 here
+        for seed in range(2):
+            x = patches(seed=seed)
+            twin.zero_grad()
+            leaf = x.features.double().requires_grad_()
+            y = twin(leaf.flatten(0, 3)).view_as(leaf)
+            (y * y * torch.linspace(-1, 1, CHANNELS)).sum().backward()
+        first, second = (part[name] for part in parts)
+        for key, expected in dict(y=y, input=leaf.grad).items():
+            close(torch.cat([first[key], second[key]]), expected)
+        for key, expected in twin.state_dict().items():
+            assert torch.equal(first[key], second[key])
+            close(first[key], expected)
+        for key, parameter in twin.named_parameters():  # DDP averages these
+            close(first[f'{key}.grad'] + second[f'{key}.grad'], parameter.grad)
+        close(first['eval'], twin.eval()(leaf[:1].flatten(0, 3)).view_as(leaf[:1]))
+
+
+def close(value, expected):
+    torch.testing.assert_close(value.double(), expected.double(), atol=1e-5, rtol=1e-5)

@@ -1,0 +1,60 @@
+import pytest
+import torch
+from mmpretrain.models.backbones.convnext import ConvNeXtBlock
+from torch.autograd.graph import saved_tensors_hooks
+
+from mmvideomac.models.sparse import BatchGRN, PatchLayout, VisiblePatches, sparse_forward
+from tests.test_models.utils import random_mask
+
+CHANNELS = 8
+
+
+def block_and_patches(grn: str, backend: str, dtype=torch.float64):
+    torch.manual_seed(0)
+    block = ConvNeXtBlock(CHANNELS, use_grn=grn != 'none', layer_scale_init_value=0.0).to(dtype)
+    if grn == 'batch':
+        block.grn = BatchGRN(block.grn.in_channels).to(dtype)
+    for parameter in block.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    features = torch.randn(3, 2, 4, 4, CHANNELS, dtype=dtype, requires_grad=True)
+    layout = PatchLayout(random_mask(3, (2, 2), 2))
+    return block, VisiblePatches(features, layout, backend)
+
+
+def results(grn: str, backend: str) -> list[torch.Tensor]:
+    block, x = block_and_patches(grn, backend)
+    if block.grn is not None:  # a channel that is silent: its norm is zero
+        with torch.no_grad():
+            block.pointwise_conv1.weight[0] = 0
+            block.pointwise_conv1.bias[0] = 0
+    y = sparse_forward(block, x).features
+    leaves = [x.features, *block.parameters()]
+    upstream = torch.linspace(-1, 1, y.numel(), dtype=y.dtype).view_as(y)
+    return [y, *torch.autograd.grad(y, leaves, upstream)]
+
+
+@pytest.mark.parametrize('grn', ['none', 'sample', 'batch'])
+def test_equals_layers_one_by_one(grn):
+    for fused, layered in zip(results(grn, 'native'), results(grn, 'masked'), strict=True):
+        torch.testing.assert_close(fused, layered)
+        assert fused.isfinite().all()
+
+
+def test_keeps_six_numbers_a_site_and_channel():
+    def saved_numbers(backend: str) -> float:
+        block, x = block_and_patches('sample', backend)
+        storages = {}
+
+        def pack(tensor):
+            if tensor.numel() >= x.features.numel():
+                storages[tensor.untyped_storage().data_ptr()] = tensor
+            return tensor
+
+        with saved_tensors_hooks(pack, lambda tensor: tensor):
+            y = sparse_forward(block, x).features
+        del y
+        return sum(tensor.numel() for tensor in storages.values()) / x.features.numel()
+
+    # the block's input, the input of the norm and the expanded features, 4 C
+    assert saved_numbers('native') == 6
+    assert saved_numbers('masked') > 12
