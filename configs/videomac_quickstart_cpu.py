@@ -4,16 +4,13 @@ _base_ = 'videomac_cnxv2s_yt18.py'
 model = dict(backbone=dict(arch='atto'), head=dict(in_channels=320, embed_dims=256))
 
 crop = dict(
-    type='RandomResizedCrop',
+    type='RandomResizedCropFrames',
     scale=160,
     crop_ratio_range=(0.2, 1.0),
     interpolation='bicubic',
-    backend='pillow',
+    flip_prob=0.5,
 )
-train_pipeline = [
-    dict(type='ApplyToFrames', transforms=[crop, {{_base_.flip}}]),
-    dict(type='PackFramePair'),
-]
+train_pipeline = [crop, dict(type='PackFramePair')]
 train_dataloader = dict(
     batch_size=32,
     num_workers=1,

@@ -1,5 +1,7 @@
 """Every config builds, and says what its name and the paper say."""
 
+import ast
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +12,18 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from PIL import Image
+from torch import nn
 
 from mmvideomac.engine import ResumableTrainLoop
 from mmvideomac.engine.launch import adapt_to_cpu
 from mmvideomac.registry import HOOKS, LOOPS, MODELS, PARAM_SCHEDULERS
 
 ROOT = Path(__file__).parents[1] / 'configs'
-CONFIGS = sorted(p.relative_to(ROOT) for p in ROOT.rglob('*.py') if '_base_' not in p.parts)
+CONFIGS = sorted(
+    p.relative_to(ROOT)
+    for p in ROOT.rglob('*.py')
+    if not {'_base_', 'benchmarks'} & set(p.parts)  # tests/test_benchmark_configs.py
+)
 
 
 @pytest.fixture(autouse=True)
@@ -36,17 +43,26 @@ def videos(tmp_path_factory):
     return root
 
 
+def make_narrow(cfg):
+    """Small layers in the place of the encoder's and the head's."""
+    backbone = cfg.model.backbone
+    if 'depth' in backbone:
+        backbone.update(depth=min(backbone.depth, 50), base_channels=16, stem_channels=16)
+        width = 128 if backbone.depth < 50 else 512
+    else:
+        stages = 1 if isinstance(backbone.arch, dict) else 4
+        backbone.arch = dict(depths=[1] * stages, channels=[8] * stages)
+        width = 8
+    cfg.model.head.update(in_channels=width, embed_dims=8)
+
+
 @pytest.mark.parametrize('path', CONFIGS, ids=str)
 def test_config_trains(path, videos, monkeypatch, tmp_path):
     """Model, data and hooks of a config go through a loss, with a narrow encoder."""
     monkeypatch.setenv('MMVIDEOMAC_CACHE', str(tmp_path))
     cfg = Config.fromfile(ROOT / path)
     assert cfg.default_scope == 'mmvideomac' and cfg.custom_imports.imports == ['mmvideomac']
-    encoder = MODELS.get(cfg.model.backbone.type)
-    width = encoder.arch_settings[cfg.model.backbone.arch]['channels'][-1]
-    assert cfg.model.head.in_channels == width
-    cfg.model.backbone.arch = dict(depths=[1, 1, 1, 1], channels=[8, 8, 8, 8])
-    cfg.model.head.update(in_channels=8, embed_dims=8)
+    make_narrow(cfg)
     loader = cfg.train_dataloader
     loader.update(batch_size=2, num_workers=0, persistent_workers=False, pin_memory=False)
     loader.dataset.update(data_root=str(videos), ann_file='')
@@ -90,26 +106,51 @@ def test_recipe_of_the_paper():
 
 
 @pytest.mark.parametrize(
-    'name, kind, arch, width',
+    'name, backbone',
     [
-        ('videomac_cnxv2t_yt18', 'SparseConvNeXtV2', 'tiny', 768),
-        ('videomac_cnxv2b_yt18', 'SparseConvNeXtV2', 'base', 1024),
-        ('videomac_cnxv1s_yt18', 'SparseConvNeXt', 'small', 768),
-        ('videomac_cnxv1t_yt18', 'SparseConvNeXt', 'tiny', 768),
-        ('videomac_quickstart_cpu', 'SparseConvNeXtV2', 'atto', 320),
+        ('videomac_cnxv2t_yt18', dict(type='SparseConvNeXtV2', arch='tiny')),
+        ('videomac_cnxv2b_yt18', dict(type='SparseConvNeXtV2', arch='base')),
+        ('videomac_cnxv1s_yt18', dict(type='SparseConvNeXt', arch='small')),
+        ('videomac_cnxv1t_yt18', dict(type='SparseConvNeXt', arch='tiny')),
+        ('videomac_quickstart_cpu', dict(type='SparseConvNeXtV2', arch='atto')),
     ],
 )
-def test_encoders_and_heads_fit(name, kind, arch, width):
-    model = load(name).model
-    assert (model.backbone.type, model.backbone.arch) == (kind, arch)
-    encoder = MODELS.get(kind)
-    assert model.head.in_channels == encoder.arch_settings[arch]['channels'][-1] == width
+def test_encoders_are_those_of_the_names(name, backbone):
+    assert load(name).model.backbone == backbone
+
+
+@pytest.mark.parametrize('name, depth', [('videomac_rn18_yt18', 18), ('videomac_rn50_yt18', 50)])
+def test_resnets_train_in_float32_with_common_statistics(name, depth):
+    cfg = load(name)
+    assert (cfg.model.backbone.type, cfg.model.backbone.depth) == ('SparseResNet', depth)
+    assert isinstance(MODELS.build(cfg.model.backbone).bn1, nn.SyncBatchNorm)
+    assert cfg.optim_wrapper.type == 'OptimWrapper'
+    assert cfg.optim_wrapper.optimizer == load('videomac_cnxv2s_yt18').optim_wrapper.optimizer
+
+
+def test_isotropic_encoder_is_that_of_table_2():
+    encoder = MODELS.build(load('videomac_cnxv2s_iso_yt18').model.backbone)
+    assert sum(p.numel() for p in encoder.parameters()) == pytest.approx(22e6, rel=0.01)
+    assert encoder(torch.zeros(1, 3, 224, 224))[0].shape == (1, 384, 14, 14)
+
+
+@functools.cache
+def width_and_stride(backbone: str) -> tuple[int, int]:
+    encoder = MODELS.build(ast.literal_eval(backbone))
+    width = encoder.feat_dim if hasattr(encoder, 'feat_dim') else encoder.channels[-1]
+    return width, encoder.stride
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=str)
+def test_encoder_and_head_fit(path):
+    model = Config.fromfile(ROOT / path).model
+    backbone = str(model.backbone.to_dict())
+    assert (model.head.in_channels, model.head.patch_size) == width_and_stride(backbone)
 
 
 def test_weight_decay_spares_biases_norms_and_grn():
     cfg = load('videomac_cnxv2s_yt18')
-    cfg.model.backbone.arch = dict(depths=[1, 1, 1, 1], channels=[8, 8, 8, 8])
-    cfg.model.head.update(in_channels=8, embed_dims=8)
+    make_narrow(cfg)
     model = MODELS.build(cfg.model)
     adapt_to_cpu(cfg)
     optimizer = build_optim_wrapper(model, cfg.optim_wrapper).optimizer

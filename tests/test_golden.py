@@ -8,16 +8,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.golden_check import check
+from mmvideomac.models.sparse import BACKENDS
+from tests.golden_check import check, released_weights, train
+from tests.test_models.test_official_weights import as_released, official_resnet
+from tests.test_models.utils import random_mask
 
 ROOT = os.environ.get('MMVIDEOMAC_TEST_DATA')
-FILES = ('videomac_convnextv1.pt', 'videomac_convnextv2.pt')
+FILES = ('videomac_convnextv1.pt', 'videomac_convnextv2.pt', 'videomac_resnet18.pt')
 
 pytestmark = pytest.mark.skipif(not ROOT, reason='MMVIDEOMAC_TEST_DATA names no data folder')
 
 
 @pytest.mark.parametrize('name', FILES)
-@pytest.mark.parametrize('backend', ['native', 'masked'])
+@pytest.mark.parametrize('backend', sorted(BACKENDS))
 def test_released_training_steps(name, backend):
     assert check(Path(ROOT, 'golden', name), backend)
 
@@ -37,8 +40,6 @@ def test_a_wrong_number_fails(tmp_path):
 
 
 def test_weights_made_from_a_seed(tmp_path):
-    from tests.golden_check import released_weights
-
     golden = torch.load(Path(ROOT, 'golden', 'videomac_resnet18.pt'), weights_only=True)
     weights = released_weights(golden)
     assert {k: tuple(v.shape) for k, v in weights.items()} == {
@@ -47,3 +48,32 @@ def test_weights_made_from_a_seed(tmp_path):
     assert weights['encoder.layer1.0.conv1.kernel'].std().item() == pytest.approx(
         (9 * 64) ** -0.5, rel=0.05
     )
+
+
+@pytest.fixture(scope='module')
+def resnet50_file(tmp_path_factory):
+    """A file with stored weights for another depth; its numbers are our dense reference's."""
+    model = official_resnet(50, sparse_backend='masked')
+    golden = dict(
+        meta=dict(mode='ResNet50', decoder_dim=16, decoder_depth=1, size=64, batch=2),
+        frame1=torch.randn(2, 2, 3, 64, 64).half(),
+        frame2=torch.randn(2, 2, 3, 64, 64).half(),
+        mask=torch.stack([random_mask(2, (2, 2), 2, seed).flatten(1) for seed in range(2)]),
+        online_state_dict=dict(
+            as_released(name, value.clone())
+            for name, value in model.state_dict().items()
+            if not name.startswith('target.')
+        ),
+    )
+    names = {name: as_released(name, p)[0] for name, p in model.named_parameters()}
+    golden.update(train(model, golden))
+    for key in ('grad_norm', 'final_param_norm'):
+        golden[key] = {names[name]: norm for name, norm in golden[key].items()}
+    path = tmp_path_factory.mktemp('golden') / 'resnet50.pt'
+    torch.save(golden, path)
+    return path
+
+
+@pytest.mark.parametrize('backend', sorted(BACKENDS))
+def test_a_file_for_resnet50(resnet50_file, backend):
+    assert check(resnet50_file, backend)

@@ -220,7 +220,17 @@ def adapt_to_cpu(cfg: Config) -> list[str]:
             broadcast_buffers=False,
             find_unused_parameters=cfg.get('find_unused_parameters', False),
         )
+        _replace_type(cfg.model, 'SyncBN', 'mmvideomac.CPUSyncBN')
     return notes
+
+
+def _replace_type(cfg: ConfigDict | list, old: str, new: str) -> None:
+    """Name another class wherever ``cfg`` names ``old``."""
+    for value in cfg.values() if isinstance(cfg, dict) else cfg:
+        if isinstance(value, (dict, list)):
+            _replace_type(value, old, new)
+    if isinstance(cfg, dict) and cfg.get('type') == old:
+        cfg['type'] = new
 
 
 def init_cpu_processes(launcher: str) -> None:

@@ -122,7 +122,8 @@ def test_amp_falls_back_without_a_gpu():
 
 
 def test_processes_without_gpus_get_a_plain_wrapper():
-    cfg = config(find_unused_parameters=True)
+    norms = [dict(type='SyncBN', requires_grad=True), dict(type='BN')]
+    cfg = config(find_unused_parameters=True, model=dict(backbone=dict(norms=norms)))
     cfg.launcher = 'pytorch'
     launch.adapt_to_cpu(cfg)
     assert cfg.model_wrapper_cfg == dict(
@@ -131,6 +132,10 @@ def test_processes_without_gpus_get_a_plain_wrapper():
         broadcast_buffers=False,
         find_unused_parameters=True,
     )
+    assert cfg.model.backbone.norms == [
+        dict(type='mmvideomac.CPUSyncBN', requires_grad=True),
+        dict(type='BN'),
+    ]
 
 
 def test_process_info(monkeypatch):

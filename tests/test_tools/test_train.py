@@ -92,6 +92,29 @@ def test_two_processes_equal_one(config, reference, tmp_path):
 
 
 @no_gpu
+def test_two_processes_share_the_statistics_of_batch_norms(config, tmp_path):
+    resnet = Config.fromfile(config)
+    resnet.model.backbone = dict(
+        type='SparseResNet',
+        depth=18,
+        base_channels=16,
+        stem_channels=16,
+        norm_cfg=dict(type='SyncBN'),
+    )
+    resnet.model.head.in_channels = 128
+    resnet.optim_wrapper.type = 'OptimWrapper'
+    resnet.dump(tmp_path / 'resnet.py')
+    for processes in (1, 2):
+        options = ['--work-dir', str(tmp_path / str(processes))]
+        run = train(tmp_path / 'resnet.py', *options, processes=processes)
+        assert run.returncode == 0, run.stderr
+    one, two = (torch.load(tmp_path / name / 'epoch_1.pth')['state_dict'] for name in '12')
+    np.testing.assert_allclose(losses(tmp_path / '2'), losses(tmp_path / '1'), atol=1e-5)
+    for name in [name for name in one if '.running_' in name]:
+        torch.testing.assert_close(two[name], one[name], atol=1e-5, rtol=1e-5, msg=name)
+
+
+@no_gpu
 def test_a_signal_to_one_process_stops_all_and_the_run_resumes(config, reference, tmp_path):
     sender = f'default_hooks.sender.number={int(signal.SIGTERM)}'
     sender = [sender, 'default_hooks.sender.type=SendSignalHook', 'default_hooks.sender.at=2']

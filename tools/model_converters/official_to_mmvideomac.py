@@ -1,4 +1,4 @@
-"""Convert a released ConvNeXt VideoMAC or FCMAE checkpoint to mmvideomac."""
+"""Convert a released VideoMAC or FCMAE checkpoint to mmvideomac."""
 
 from __future__ import annotations
 

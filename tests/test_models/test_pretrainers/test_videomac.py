@@ -134,6 +134,23 @@ def test_update_target_is_the_moving_average():
         torch.testing.assert_close(value, 0.9 * before[key] + 0.1 * online)
 
 
+def test_update_target_averages_running_statistics():
+    model = VideoMAC(
+        backbone=dict(type='SparseResNet', depth=18, base_channels=16, stem_channels=16),
+        head=dict(type='MAEConvNeXtHead', in_channels=128, embed_dims=8),
+    ).train()
+    frames, samples = batch()
+    model(frames, samples, mode='loss')
+    before = model.target.state_dict()['backbone.bn1.running_mean'].clone()
+    assert not before.any()  # the target itself is in eval mode
+    model.update_target(0.9)
+    online, target = model.backbone.bn1, model.target['backbone'].bn1
+    for name in ('running_mean', 'running_var'):
+        start = 0.9 * (name == 'running_var')
+        torch.testing.assert_close(getattr(target, name), start + 0.1 * getattr(online, name))
+    assert target.num_batches_tracked == online.num_batches_tracked == 1
+
+
 def test_targets_start_as_copies_and_stay_in_eval_mode():
     model = build()
     model.init_weights()
