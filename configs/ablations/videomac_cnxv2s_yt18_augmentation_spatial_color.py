@@ -1,15 +1,8 @@
 _base_ = 'videomac_cnxv2s_yt18_augmentation_color.py'
 
 train_pipeline = [
-    dict(
-        type='ApplyToFrames',
-        transforms=[
-            {{_base_.crop}},
-            {{_base_.flip}},
-            {{_base_.to_pil}},
-            {{_base_.color_jitter}},
-        ],
-    ),
+    {{_base_.crop}},
+    dict(type='ApplyToFrames', transforms=[{{_base_.to_pil}}, {{_base_.color_jitter}}]),
     dict(type='PackFramePair'),
 ]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))

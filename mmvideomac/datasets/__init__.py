@@ -4,7 +4,7 @@ from .extract_frames import extract_frames
 from .frame_pair_dataset import FramePairDataset
 from .pair_sampling import AllPairs, PerVideo
 from .samplers import EpochSampler, SampleKey
-from .transforms import ApplyToFrames, PackFramePair
+from .transforms import ApplyToFrames, PackFramePair, RandomResizedCropFrames
 from .video_index import VideoFile, VideoIndex, find_videos
 from .video_list import select_videos
 from .video_readers import DecordReader, FrameFolderReader, VideoInfo, VideoReadError
@@ -18,6 +18,7 @@ __all__ = [
     'FramePairDataset',
     'PackFramePair',
     'PerVideo',
+    'RandomResizedCropFrames',
     'SampleKey',
     'VideoFile',
     'VideoIndex',

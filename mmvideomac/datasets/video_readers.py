@@ -1,4 +1,4 @@
-"""Decoders of videos: files through decord, folders of frames through Pillow.
+"""Decoders of videos: files through decord, folders of frames through libjpeg-turbo and Pillow.
 
 A reader has two methods:
 
@@ -13,12 +13,16 @@ import os
 import re
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+import simplejpeg
 from PIL import Image
 
 from mmvideomac.registry import VIDEO_READERS
+
+from .frame_memory import FrameMemory
 
 IMAGE_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm')
 VIDEO_EXTENSIONS = ('.mp4', '.mkv', '.webm', '.avi', '.mov', '.m4v')
@@ -57,6 +61,7 @@ def is_image(name: str) -> bool:
     return name.lower().endswith(IMAGE_EXTENSIONS)
 
 
+@lru_cache(maxsize=65536)  # frames have the same names in every video
 def natural_key(name: str) -> tuple:
     """Sort key that puts ``frame_2`` before ``frame_10``."""
     parts = re.split(r'(\d+)', name)
@@ -75,13 +80,33 @@ class FrameFolderReader:
 
     The folder is listed again at every read, which takes microseconds next to
     decoding and needs no memory in the workers.
+
+    JPEG frames are decoded by libjpeg-turbo (package ``simplejpeg``): the pixels of
+    Pillow in half the time. All others are decoded by Pillow.
+
+    Args:
+        min_side: Decode JPEG frames at 1/2, 1/4 or 1/8 of their size while the
+            shorter side keeps at least so many pixels. It saves a quarter of the
+            time at 1080p. The crop of a reduced frame is not quite that of the
+            full one (about 40 dB PSNR at 224 pixels). With 480, all crops of the
+            recipe from a 16:9 frame still have 224 pixels. The default, None,
+            decodes every pixel.
     """
+
+    def __init__(self, min_side: int | None = None) -> None:
+        if min_side is not None and min_side < 1:
+            raise ValueError(f'min_side must be at least 1, or None, not {min_side}')
+        self.min_side = min_side
+        self._memory = FrameMemory()
 
     def probe(self, path: str) -> VideoInfo:
         """Count the frames and take the size of the first. The frame rate is unknown."""
         names = self._names(path)
-        with self._open(path, names[0]) as image:
-            width, height = image.size
+        try:
+            with Image.open(os.path.join(path, names[0])) as image:
+                width, height = image.size
+        except (OSError, SyntaxError, ValueError) as error:
+            raise _bad_frame(path, names[0], error) from error
         return VideoInfo(len(names), height, width, None)
 
     def read(self, path: str, indices: Sequence[int]) -> list[np.ndarray]:
@@ -96,11 +121,10 @@ class FrameFolderReader:
         for index in indices:
             if not 0 <= index < len(names):
                 raise _missing_frame(path, index, len(names))
-            with self._open(path, names[index]) as image:
-                try:
-                    frames.append(np.array(image.convert('RGB')))
-                except (OSError, SyntaxError, ValueError) as error:
-                    raise _bad_frame(path, names[index], error) from error
+            try:
+                frames.append(self._decode(os.path.join(path, names[index])))
+            except (OSError, SyntaxError, ValueError) as error:
+                raise _bad_frame(path, names[index], error) from error
         for index, frame in zip(indices, frames, strict=True):
             if frame.shape != frames[0].shape:
                 first, other = (
@@ -113,6 +137,31 @@ class FrameFolderReader:
                 )
         return frames
 
+    def _decode(self, path: str) -> np.ndarray:
+        with open(path, 'rb') as file:
+            data = file.read()
+        if data.startswith(b'\xff\xd8'):
+            try:
+                return self._decode_jpeg(data)
+            except ValueError:  # cut, or of a rare kind: Pillow reads it or says what is wrong
+                pass
+        with Image.open(path) as image:
+            return np.array(image.convert('RGB'))
+
+    def _decode_jpeg(self, data: bytes) -> np.ndarray:
+        height, width, *_ = simplejpeg.decode_jpeg_header(data)
+        if self.min_side:
+            reductions = (r for r in (8, 4, 2) if min(height, width) >= r * self.min_side)
+            reduction = next(reductions, 1)
+            height, width = -(-height // reduction), -(-width // reduction)
+        return simplejpeg.decode_jpeg(
+            data,
+            'RGB',
+            min_height=height,
+            min_width=width,
+            buffer=self._memory.take(height * width * 3),
+        )
+
     @staticmethod
     def _names(path: str) -> list[str]:
         try:
@@ -122,13 +171,6 @@ class FrameFolderReader:
         if not names:
             raise VideoReadError(path, 'the folder holds no image', 'Remove it or fill it')
         return names
-
-    @staticmethod
-    def _open(path: str, name: str) -> Image.Image:
-        try:
-            return Image.open(os.path.join(path, name))
-        except (OSError, SyntaxError, ValueError) as error:
-            raise _bad_frame(path, name, error) from error
 
 
 @VIDEO_READERS.register_module()

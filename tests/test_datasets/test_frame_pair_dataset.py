@@ -21,16 +21,13 @@ from mmvideomac.registry import DATASETS
 from .helpers import make_frames, make_video, real_data
 
 CROP = dict(
-    type='RandomResizedCrop',
+    type='RandomResizedCropFrames',
     scale=16,
     crop_ratio_range=(0.2, 1.0),
     interpolation='bicubic',
-    backend='pillow',
+    flip_prob=0.5,
 )
-PIPELINE = [
-    dict(type='ApplyToFrames', transforms=[CROP, dict(type='RandomFlip', prob=0.5)]),
-    dict(type='PackFramePair'),
-]
+PIPELINE = [CROP, dict(type='PackFramePair')]
 
 
 @pytest.fixture
@@ -207,8 +204,7 @@ class TestDeterminism:
             dict(type='NumpyToPIL'),
             dict(type='torchvision/ColorJitter', brightness=0.4, saturation=0.4, hue=0.1),
         ]
-        transforms = [*PIPELINE[0]['transforms'], *jitter]
-        pipeline = [dict(type='ApplyToFrames', transforms=transforms), PIPELINE[1]]
+        pipeline = [CROP, dict(type='ApplyToFrames', transforms=jitter), PIPELINE[1]]
         dataset = FramePairDataset(str(tmp_path), pipeline=pipeline)
         samples = [dataset[i] for i in range(len(dataset))]
         assert all(torch.equal(*sample['inputs']) for sample in samples)
@@ -342,7 +338,7 @@ class TestMessages:
         assert 'without a number' in message and '/odd.' in message
 
     def test_small_frames_are_one_warning(self, root, warned):
-        pipeline = [dict(type='ApplyToFrames', transforms=[{**CROP, 'scale': 30}])]
+        pipeline = [{**CROP, 'scale': 30}]
         FramePairDataset(str(root), pipeline=pipeline)
         (message,) = warned()
         assert message.startswith('3 of 4 videos have frames smaller than the 30x30 crop')
@@ -434,14 +430,21 @@ def test_real_clips_in_workers_equal_real_clips_here():
 
 
 def test_real_frames():
-    crop = {**CROP, 'scale': 224}
-    pipeline = [dict(type='ApplyToFrames', transforms=[crop]), dict(type='PackFramePair')]
+    pipeline = [{**CROP, 'scale': 224}, dict(type='PackFramePair')]
     dataset = FramePairDataset(str(real_data('ytvos')), pipeline=pipeline)
     assert len(dataset) == 28
     first, second = dataset[5]['inputs']
     assert first.shape == second.shape == (3, 224, 224)
     difference = (first.float() - second).abs().mean()
     assert 0 < difference < 40  # neighbours look alike, but are not the same frame
+
+
+def test_real_jpegs_in_workers_equal_real_jpegs_here():
+    dataset = FramePairDataset(str(real_data('davis', 'JPEGImages', '480p')), pipeline=PIPELINE)
+    dataset = dataset.get_subset([5])
+    dataset[0]  # memory of frames is at hand when the workers are forked
+    load = TestDeterminism().load
+    assert load(dataset, 2) == load(dataset, 0)
 
 
 def test_overlapping_roots_count_once(tmp_path):

@@ -78,6 +78,57 @@ class TestFrameFolderReader:
         with pytest.raises(ValueError, match=r'00000.png \(30x20\) and 00001.png \(40x20\)'):
             self.reader.read(str(folder), [0, 1])
 
+    @pytest.mark.parametrize(
+        'options',
+        [dict(subsampling=0), dict(subsampling=1), dict(subsampling=2), dict(progressive=True)],
+        ids=str,
+    )
+    @pytest.mark.parametrize('mode', ['RGB', 'L', 'CMYK'])
+    def test_jpeg_pixels_are_those_of_pillow(self, tmp_path, mode, options):
+        noise = np.random.RandomState(0).randint(0, 256, (9, 13, 3), np.uint8)
+        image = Image.fromarray(noise).resize((61, 43), Image.Resampling.BICUBIC)
+        image.convert(mode).save(tmp_path / '0.jpg', quality=90, **options)
+        (frame,) = self.reader.read(str(tmp_path), [0])
+        expected = np.array(Image.open(tmp_path / '0.jpg').convert('RGB'))
+        # CMYK is converted by other integers.
+        assert np.abs(frame.astype(int) - expected).max() <= (mode == 'CMYK')
+
+    def test_content_counts_not_the_extension(self, tmp_path):
+        image = Image.fromarray(np.random.RandomState(0).randint(0, 256, (8, 8, 3), np.uint8))
+        image.save(tmp_path / '0.jpg', format='PNG')
+        assert np.array_equal(self.reader.read(str(tmp_path), [0])[0], image)
+
+    def test_frames_outlive_the_next_read(self, tmp_path):
+        """The memory of a frame is used again, but not while the frame is."""
+        for k in range(6):
+            Image.new('RGB', (32, 16), (40 * k, 0, 0)).save(tmp_path / f'{k}.jpg', quality=100)
+        reader = FrameFolderReader()
+        kept = [frame for k in range(0, 6, 2) for frame in reader.read(str(tmp_path), [k, k + 1])]
+        kept[2:4] = [kept[2][:4, ::2], kept[3].transpose(2, 0, 1)]
+        reader.read(str(tmp_path), range(6))
+        assert [abs(int(f.max()) - 40 * k) <= 2 for k, f in enumerate(kept)] == [True] * 6
+        del kept
+        reader.read(str(tmp_path), range(6))
+        assert pickle.loads(pickle.dumps(reader)).read(str(tmp_path), [5])[0].shape == (16, 32, 3)
+
+    @pytest.mark.parametrize(
+        ('min_side', 'reduction'), [(None, 1), (151, 1), (150, 2), (76, 2), (75, 4), (1, 8)]
+    )
+    @pytest.mark.parametrize('size', [(400, 300), (301, 403)])
+    def test_reduced_decoding(self, tmp_path, min_side, reduction, size):
+        coarse = Image.fromarray(np.random.RandomState(0).randint(0, 256, (5, 7, 3), np.uint8))
+        image = coarse.resize(size, Image.Resampling.BICUBIC)
+        image.save(tmp_path / '0.jpg', quality=95)
+        (frame,) = FrameFolderReader(min_side).read(str(tmp_path), [0])
+        width, height = (-(-side // reduction) for side in size)
+        assert frame.shape == (height, width, 3)
+        expected = np.array(image.resize((width, height), Image.Resampling.BOX))
+        assert np.abs(frame.astype(int) - expected).mean() < 3
+
+    def test_bad_min_side(self):
+        with pytest.raises(ValueError, match='min_side must be at least 1, or None, not 0'):
+            FrameFolderReader(min_side=0)
+
     def test_real_frames(self):
         folder = real_data('ytvos', 'JPEGImages', '003234408d')
         info = self.reader.probe(str(folder))

@@ -1,16 +1,12 @@
 # Every pair of consecutive frames of every training video, once per epoch.
 crop = dict(
-    type='RandomResizedCrop',
+    type='RandomResizedCropFrames',  # one crop and flip for both frames
     scale=224,
     crop_ratio_range=(0.2, 1.0),
     interpolation='bicubic',
-    backend='pillow',
+    flip_prob=0.5,
 )
-flip = dict(type='RandomFlip', prob=0.5)
-train_pipeline = [
-    dict(type='ApplyToFrames', transforms=[crop, flip]),  # one crop and flip for both frames
-    dict(type='PackFramePair'),
-]
+train_pipeline = [crop, dict(type='PackFramePair')]
 
 train_dataloader = dict(
     batch_size=64,

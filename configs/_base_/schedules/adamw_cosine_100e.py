@@ -6,9 +6,9 @@ auto_scale_lr = dict(enable=False, base_batch_size=512)
 
 optim_wrapper = dict(
     type='AmpOptimWrapper',  # plain where there is no GPU
-    loss_scale='dynamic',
     constructor='GroupedOptimWrapperConstructor',
-    optimizer=dict(type='AdamW', lr=2e-3, betas=(0.9, 0.95), weight_decay=0.05),
+    # fused: one pass over the weights, on GPUs and CPUs
+    optimizer=dict(type='AdamW', lr=2e-3, betas=(0.9, 0.95), weight_decay=0.05, fused=True),
     # No decay of biases, norms and GRN.
     paramwise_cfg=dict(bias_decay_mult=0.0, norm_decay_mult=0.0, flat_decay_mult=0.0),
 )

@@ -14,7 +14,8 @@ class ApplyToFrames(BaseTransform):
 
     Any transform of mmcv, mmpretrain or ``torchvision/...`` that works on
     ``results['img']`` can be used: the random state is replayed for each frame,
-    so that all frames get one crop, one flip, one jitter. ::
+    so that all frames get one crop, one flip, one jitter. (For crop and flip alone,
+    :class:`~mmvideomac.datasets.transforms.RandomResizedCropFrames` is faster.) ::
 
         dict(
             type='ApplyToFrames',
@@ -59,8 +60,8 @@ class ApplyToFrames(BaseTransform):
         frames = results.pop('frames')
         outputs = []
         state = get_rng_state()
-        for frame in frames:
-            if self.share_random_params:
+        for number, frame in enumerate(frames):
+            if number and self.share_random_params:
                 set_rng_state(state)
             output = {**results, 'img': frame}
             for transform in self.transforms:
