@@ -6,6 +6,7 @@ import copy
 
 import torch
 from mmengine.dist import all_reduce
+from mmengine.optim import OptimWrapper
 from mmpretrain.models.selfsup.base import BaseSelfSupervisor
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
@@ -101,8 +102,8 @@ class VideoMAC(BaseSelfSupervisor):
     def update_target(self, momentum: float) -> None:
         """Move the targets: target = momentum * target + (1 - momentum) * online.
 
-        Floating-point buffers (normalisation statistics) belong to the averaged
-        weights and are averaged alike; counters are copied.
+        The running statistics of batch norms are averaged as well: those of the
+        online network do not fit averaged weights. Counters are copied.
 
         Args:
             momentum (float): in [0, 1].
@@ -117,6 +118,14 @@ class VideoMAC(BaseSelfSupervisor):
                 else:
                     value.copy_(ours[key])
         get_ema_multi_avg_fn(momentum)(averaged, sources, None)
+
+    def train_step(self, data: dict, optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
+        """As mmengine's, without holding the normalised frames during the backward pass."""
+        with optim_wrapper.optim_context(self):
+            losses = self._run_forward(self.data_preprocessor(data, True), mode='loss')
+        total, log_vars = self.parse_losses(losses)
+        optim_wrapper.update_params(total)
+        return log_vars
 
     def forward(
         self,
