@@ -1,7 +1,7 @@
 """From a config and a command line to what this machine can run.
 
 Everything here happens before a Runner exists, and changes the config alone,
-except for :func:`init_cpu_processes`.
+except for :func:`init_cpu_processes` and the C library's memory.
 """
 
 import difflib
@@ -16,6 +16,7 @@ from mmengine.device import get_device
 from mmengine.runner import Runner
 from torch import distributed
 
+from mmvideomac.utils.allocator import keep_freed_memory
 from mmvideomac.utils.checkpoint import find_latest_checkpoint, is_complete
 
 #: Environment variables of a process, by launcher: (rank, processes, local rank).
@@ -302,7 +303,29 @@ def prepare(cfg: Config, resume: str | None = None, device: str = 'auto') -> lis
     if loader.get('num_workers', 0) == 0:
         loader.pop('persistent_workers', None)  # torch refuses it without workers
     if get_device() in ('cpu', 'mps'):
+        keep_freed_memory()
         notes.extend(adapt_to_cpu(cfg))
         if cfg.launcher != 'none':
             init_cpu_processes(cfg.launcher)
     return [note for note in notes if note]
+
+
+def prepare_test(cfg: Config, device: str = 'auto') -> None:
+    """Fit a benchmark config with ``work_dir`` and ``launcher`` to this machine, in place.
+
+    On return the config is ready for ``Runner.from_cfg``; without a GPU the
+    processes of the run have joined.
+
+    Raises:
+        LaunchError: in one message, before anything was started or written.
+    """
+    if cfg.get('test_dataloader') is None or cfg.model.get('task') is None:
+        raise LaunchError('this is no benchmark config: take one of configs/benchmarks/')
+    _, _, local_rank = process_info(cfg.launcher)
+    check_device(device, local_rank)
+    drop_disabled_hooks(cfg)
+    check_work_dir(cfg.work_dir)
+    if cfg.launcher != 'none':
+        cfg.model_wrapper_cfg = dict(type='Replica')
+        if get_device() in ('cpu', 'mps') and not distributed.is_initialized():
+            init_cpu_processes(cfg.launcher)
