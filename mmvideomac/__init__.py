@@ -11,6 +11,7 @@ from mmvideomac.utils.compat import prepare_environment
 prepare_environment()
 
 from mmvideomac import datasets, engine, models, visualization  # noqa: E402, F401
+from mmvideomac.evaluation import metrics  # noqa: E402, F401
 from mmvideomac.version import __version__  # noqa: E402
 
 __all__ = ['__version__']

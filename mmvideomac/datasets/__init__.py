@@ -1,5 +1,6 @@
-"""Frame-pair data sets, readers, samplers and transforms."""
+"""Data sets of frame pairs and of labelled clips, readers, samplers and transforms."""
 
+from .evaluation import DAVISDataset, JHMDBDataset, VideoClip, VIPDataset, load_frame
 from .extract_frames import extract_frames
 from .frame_pair_dataset import FramePairDataset
 from .pair_sampling import AllPairs, PerVideo
@@ -12,19 +13,24 @@ from .video_readers import DecordReader, FrameFolderReader, VideoInfo, VideoRead
 __all__ = [
     'AllPairs',
     'ApplyToFrames',
+    'DAVISDataset',
     'DecordReader',
     'EpochSampler',
     'FrameFolderReader',
     'FramePairDataset',
+    'JHMDBDataset',
     'PackFramePair',
     'PerVideo',
     'RandomResizedCropFrames',
     'SampleKey',
+    'VIPDataset',
+    'VideoClip',
     'VideoFile',
     'VideoIndex',
     'VideoInfo',
     'VideoReadError',
     'extract_frames',
     'find_videos',
+    'load_frame',
     'select_videos',
 ]

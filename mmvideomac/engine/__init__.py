@@ -5,12 +5,14 @@ from .hooks import (
     EMATargetHook,
     OptimStepSchedulerHook,
     PreemptionHook,
+    PropagationProgressHook,
     ReconstructionHook,
     ReproducibilityHook,
     ThroughputHook,
 )
 from .loops import ResumableTrainLoop
 from .optim_wrapper_constructor import GroupedOptimWrapperConstructor
+from .replica import Replica
 
 __all__ = [
     'AtomicCheckpointHook',
@@ -18,7 +20,9 @@ __all__ = [
     'GroupedOptimWrapperConstructor',
     'OptimStepSchedulerHook',
     'PreemptionHook',
+    'PropagationProgressHook',
     'ReconstructionHook',
+    'Replica',
     'ReproducibilityHook',
     'ResumableTrainLoop',
     'ThroughputHook',

@@ -10,14 +10,17 @@ from .backbones import (
 )
 from .heads import MAEConvNeXtHead
 from .initializers import ReleasedTruncNormal
+from .label_propagation import LabelPropagation, MeanColor
 from .losses import MaskedReconstructionLoss, ReconstructionConsistencyLoss
 from .maskers import AsymmetricRandomMask, SymmetricRandomMask
 from .pretrainers import VideoMAC
 
 __all__ = [
     'AsymmetricRandomMask',
+    'LabelPropagation',
     'MAEConvNeXtHead',
     'MaskedReconstructionLoss',
+    'MeanColor',
     'ReconstructionConsistencyLoss',
     'ReleasedTruncNormal',
     'SparseConvNeXt',

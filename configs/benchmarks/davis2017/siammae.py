@@ -1,0 +1,3 @@
+_base_ = 'videomac.py'
+
+model = dict(protocol='siammae')

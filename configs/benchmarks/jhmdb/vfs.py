@@ -1,0 +1,4 @@
+_base_ = 'videomac.py'
+
+model = dict(protocol='vfs')
+test_evaluator = dict(first_frame=True)

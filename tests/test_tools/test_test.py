@@ -1,0 +1,124 @@
+"""tools/test.py and tools/dist_test.sh, as a user starts them."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from mmengine.config import Config
+from PIL import Image
+
+from mmvideomac.models import SparseConvNeXtV2
+from tests.test_engine.tiny import REPOSITORY
+from tests.test_evaluation.clips import write_davis
+from tests.test_models.utils import ARCH
+from tests.test_tools.test_train import environment, no_gpu
+
+
+def load_tool(name='test'):
+    spec = importlib.util.spec_from_file_location(name, REPOSITORY / 'tools' / f'{name}.py')
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    return tool
+
+
+@pytest.fixture
+def config(tmp_path):
+    """DAVIS by the rules of crw, whose input is of native size: 64x96 here."""
+    cfg = Config.fromfile(REPOSITORY / 'configs/benchmarks/davis2017/crw.py')
+    cfg.model.backbone.arch = ARCH
+    cfg.test_dataloader.dataset.data_root = str(write_davis(tmp_path / 'davis'))
+    path = tmp_path / 'tiny.py'
+    cfg.dump(path)
+    return path
+
+
+def test_command(config, *args, processes=None):
+    if processes is None:
+        command = [sys.executable, 'tools/test.py', *map(str, (config, *args))]
+    else:
+        checkpoint, *others = map(str, args)
+        command = ['bash', 'tools/dist_test.sh', str(config), checkpoint, str(processes), *others]
+    return subprocess.run(
+        command, cwd=REPOSITORY, env=environment(), capture_output=True, text=True, timeout=120
+    )
+
+
+test_command.__test__ = False
+
+
+@no_gpu
+@pytest.mark.parametrize('weights', ['random', 'color'])
+def test_two_processes_equal_one(config, tmp_path, weights):
+    results, files = [], []
+    for processes in (None, 2):
+        folder = tmp_path / f'{weights}_{processes}'
+        options = ['--work-dir', folder, '--out', folder / 'out']
+        run = test_command(config, weights, *options, processes=processes)
+        assert run.returncode == 0, run.stderr
+        results.append(json.loads((folder / 'results.json').read_text()))
+        written = [path for path in (folder / 'out').rglob('*') if path.is_file()]
+        files.append({path.relative_to(folder / 'out'): path.read_bytes() for path in written})
+        assert run.stdout.count(f'davis: {results[0]["setting"]} (3 clips)') == 1
+    assert results[0] == results[1]
+    assert files[0] == files[1]
+    assert {f'{name}.json' for name in 'abc'} < {str(path) for path in files[0]}
+    assert len([path for path in files[0] if path.suffix == '.png']) == 5 + 6 + 7
+    if weights == 'color':
+        assert results[0]['setting'] == 'crw, stride 8'
+        assert results[0]['metrics']['davis/J_mean'] > 60
+
+
+def run_main(monkeypatch, *args):
+    tool = load_tool()
+    monkeypatch.setattr(sys, 'argv', ['test.py', *map(str, args)])
+    tool.main()
+
+
+def test_a_pretraining_checkpoint(config, tmp_path, monkeypatch, capsys):
+    state = {f'backbone.{k}': v for k, v in SparseConvNeXtV2(arch=ARCH).state_dict().items()}
+    path = tmp_path / 'epoch_1.pth'
+    torch.save(dict(state_dict=state, meta=dict(iter=3)), path)
+    options = ['--work-dir', tmp_path, '--cfg-options', 'test_dataloader.dataset.indices=1']
+    run_main(monkeypatch, config, path, *options)
+    assert 'davis: crw, stage 3, stride 8 (enlarged_input) (1 clips)' in capsys.readouterr().out
+    assert json.loads((tmp_path / 'results.json').read_text())['checkpoint'] == str(path)
+    with pytest.raises(SystemExit, match=r'epoch_1\.pth holds no target network'):
+        run_main(monkeypatch, config, path, *options, 'model.network=target')
+
+
+def test_a_clip_that_breaks_midway_keeps_what_is_done(config, tmp_path, monkeypatch, capsys):
+    frame = tmp_path / 'davis/JPEGImages/480p/b/00003.png'
+    frame.write_bytes(frame.read_bytes()[:2000])
+    with pytest.raises(SystemExit) as stop:
+        run_main(monkeypatch, config, 'color', '--work-dir', tmp_path, '--out', tmp_path / 'out')
+    assert 'stopped before the end' in str(stop.value) and '00003.png' in str(stop.value)
+    result = json.loads((tmp_path / 'results.json').read_text())
+    assert result['clips'] == 1 and result['metrics']['davis/J_mean'] > 50
+    assert result['checkpoint'] == 'color' and '00003.png' in result['error']
+    assert Image.open(tmp_path / 'out/a/00004.png').mode == 'P'
+    assert (tmp_path / 'out/scores.json').exists()
+
+
+@pytest.mark.parametrize(
+    'args, message',
+    [
+        (['{config}', 'none.pth'], 'the checkpoint none.pth does not exist'),
+        (['none.py', 'random'], 'the config none.py does not exist'),
+        (['configs/videomac_cnxv2s_yt18.py', 'random'], 'this is no benchmark config'),
+        (['{config}', 'random', '--cfg-options', 'modle.stage=3'], 'did you mean model'),
+        (['{config}', 'random', '--cfg-options', 'model.protocol=x'], "unknown protocol 'x'"),
+        (
+            ['{config}', 'random', '--cfg-options', 'test_dataloader.dataset.data_root=/none'],
+            'data_root /none does not exist',
+        ),
+    ],
+)
+def test_bad_arguments_are_one_message(config, tmp_path, monkeypatch, args, message):
+    monkeypatch.chdir(REPOSITORY)
+    args = [arg.format(config=config) for arg in args]
+    with pytest.raises(SystemExit, match=message) as stop:
+        run_main(monkeypatch, *args, '--work-dir', tmp_path)
+    assert str(stop.value).startswith('tools/test.py: ')

@@ -1,0 +1,113 @@
+"""Evaluate an encoder by label propagation.
+
+python tools/test.py configs/benchmarks/davis2017/dino.py CHECKPOINT
+python tools/test.py CONFIG random               # the encoder as initialised
+python tools/test.py CONFIG color                # no encoder: colours
+bash tools/dist_test.sh CONFIG CHECKPOINT 8      # 8 GPUs, or 8 CPU processes
+
+The encoder is that of the config: where it is another, say so, for example
+--cfg-options model.backbone.arch=tiny. All tasks at once: tools/evaluate_encoder.py.
+"""
+
+import argparse
+import json
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+# Read when torch loads: threads that spin take the cores from the other processes.
+os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
+
+from mmengine.config import Config, DictAction
+from mmengine.dist import is_main_process
+from torch import distributed
+
+from mmvideomac.datasets import VideoReadError
+from mmvideomac.engine.launch import LaunchError, check_options, prepare_test
+from mmvideomac.evaluation.evaluate import Evaluation, evaluate
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config', help='a config of configs/benchmarks/')
+    parser.add_argument(
+        'checkpoint',
+        help="of pre-training, of OpenMMLab, or a plain state dict; or 'random' or 'color'",
+    )
+    parser.add_argument(
+        '--work-dir', help='folder of logs; default: work_dirs/<task>_<name of the config>'
+    )
+    parser.add_argument(
+        '--out', metavar='DIR', help='also write predictions, as the official tools read them'
+    )
+    parser.add_argument(
+        '--device',
+        choices=['auto', 'cuda'],
+        default='auto',
+        help='cuda: stop if there is no GPU, rather than run on the CPU',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override settings of the config, e.g. model.stage=4 model.rules.topk=7 '
+        'test_dataloader.dataset.data_root=DIR',
+    )
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    # Passed by torch.distributed.launch; torchrun sets LOCAL_RANK itself.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    args = parser.parse_args(argv)
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return args
+
+
+def run(args: argparse.Namespace) -> Evaluation:
+    """Evaluate as the command line says.
+
+    Raises:
+        LaunchError: if it cannot start.
+        ValueError, OSError, VideoReadError: for data, checkpoints and settings at fault.
+    """
+    path = Path(args.config)
+    if not path.is_file():
+        raise LaunchError(f'the config {path} does not exist')
+    cfg = Config.fromfile(path)
+    check_options(cfg, args.cfg_options or {})
+    cfg.merge_from_dict(args.cfg_options or {})
+    cfg.launcher = args.launcher
+    cfg.work_dir = (
+        args.work_dir
+        or cfg.get('work_dir')
+        or f'work_dirs/{path.resolve().parent.name}_{path.stem}'
+    )
+    if args.out:
+        cfg.test_evaluator.out_dir = args.out
+    prepare_test(cfg, args.device)
+    result = evaluate(cfg, args.checkpoint)
+    if is_main_process():
+        report = dict(checkpoint=args.checkpoint, config=args.config, **asdict(result))
+        Path(cfg.work_dir, 'results.json').write_text(json.dumps(report, indent=1))
+        print(f'\n{cfg.model.task}: {result.setting} ({result.clips} clips)')
+        for name, value in result.metrics.items():
+            print(f'  {name:<20} {value:6.2f}')
+    if distributed.is_initialized():
+        distributed.destroy_process_group()  # its threads may abort an exit
+    return result
+
+
+def main() -> None:
+    args = parse_args()
+    try:
+        result = run(args)
+    except (LaunchError, ValueError, OSError, VideoReadError) as error:
+        sys.exit(f'tools/test.py: {error}')
+    if result.error:
+        sys.exit(f'tools/test.py: stopped before the end: {result.error}')
+
+
+if __name__ == '__main__':
+    main()
