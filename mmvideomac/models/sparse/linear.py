@@ -44,8 +44,20 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """:func:`linear` for use inside autograd functions."""
     if x.device.type != 'cpu':
         return F.linear(x, weight, bias)
-    y = F.conv2d(_as_map(x), weight[:, :, None, None], bias)
-    return y.permute(0, 2, 3, 1).view(*x.shape[:-1], -1)
+    rows = x.flatten(0, -2)
+    if weight.numel() > 8000 * len(rows):
+        # oneDNN repacks the second factor at every call: have it be the smaller one
+        # (measured, up to five times faster).
+        y = _product(weight, rows, None).t().contiguous()
+        y = y if bias is None else y.add_(bias)
+    else:
+        y = _product(rows, weight, bias)
+    return y.view(*x.shape[:-1], -1)
+
+
+def _product(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    y = F.conv2d(_as_map(rows), weight[:, :, None, None], bias)
+    return y.permute(0, 2, 3, 1).view(len(rows), -1)
 
 
 def input_product(grad: Tensor, weight: Tensor) -> Tensor:

@@ -5,13 +5,15 @@ import torch.nn.functional as F
 from mmvideomac.models.sparse.linear import linear
 
 
-@pytest.mark.parametrize('rows', [(2, 3, 4, 4), (5,)], ids=['many rows', 'few rows'])
+@pytest.mark.parametrize(
+    'rows, width', [((2, 3, 4, 4), 8), ((5,), 128), ((2,), 128), ((1,), 20000)]
+)
 @pytest.mark.parametrize('bias', [True, False])
-def test_equals_torch(rows, bias):
+def test_equals_torch(rows, width, bias):
     torch.manual_seed(0)
-    x = torch.randn(*rows, 8, dtype=torch.float64, requires_grad=True)
-    weight = torch.randn(6, 8, dtype=torch.float64, requires_grad=True)
-    offset = torch.randn(6, dtype=torch.float64, requires_grad=True) if bias else None
+    x = torch.randn(*rows, width, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(160, width, dtype=torch.float64, requires_grad=True)
+    offset = torch.randn(160, dtype=torch.float64, requires_grad=True) if bias else None
     leaves = [leaf for leaf in (x, weight, offset) if leaf is not None]
     y, expected = linear(x, weight, offset), F.linear(x, weight, offset)
     torch.testing.assert_close(y, expected)
