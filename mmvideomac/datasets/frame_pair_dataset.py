@@ -5,12 +5,13 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
-from mmengine.dataset import BaseDataset, force_full_init
+from mmengine.dataset import force_full_init
 from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.logging import print_log
 
 from mmvideomac.registry import DATASETS, TASK_UTILS, TRANSFORMS, VIDEO_READERS
 
+from .base import BaseDataset
 from .randomness import derive_seeds, seeded
 from .samplers import SampleKey
 from .video_index import VideoIndex, find_videos

@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 from mmpretrain.structures import DataSample
 
+from ..base import BaseDataset
 from ..video_readers import list_frames
 from .frames import VideoClip, frame_size
 
