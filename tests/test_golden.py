@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from mmvideomac.models.sparse import BACKENDS
-from tests.golden_check import check, released_weights, train
+from tests.golden.training import released_weights, train
+from tests.golden_check import check
 from tests.test_models.test_official_weights import as_released, official_resnet
 from tests.test_models.utils import random_mask
 
@@ -22,21 +23,43 @@ pytestmark = pytest.mark.skipif(not ROOT, reason='MMVIDEOMAC_TEST_DATA names no 
 @pytest.mark.parametrize('name', FILES)
 @pytest.mark.parametrize('backend', sorted(BACKENDS))
 def test_released_training_steps(name, backend):
-    assert check(Path(ROOT, 'golden', name), backend)
+    assert check(Path(ROOT, 'golden', name), [backend], None)
 
 
 def test_a_wrong_number_fails(tmp_path):
     golden = torch.load(Path(ROOT, 'golden', FILES[0]), weights_only=True)
     golden['losses'][3, 2] += 0.01
     torch.save(golden, tmp_path / 'wrong.pt')
-    script = Path(__file__).with_name('golden_check.py')
-    result = subprocess.run(
-        [sys.executable, script, tmp_path / 'wrong.pt', '--backend', 'native'],
-        capture_output=True,
-        text=True,
-    )
+    result = run(tmp_path / 'wrong.pt', '--backend', 'native')
     assert result.returncode == 1
     assert result.stdout.count('FAIL') == 1 and 'losses, 5 steps' in result.stdout
+
+
+def run(*args):
+    script = Path(__file__).with_name('golden_check.py')
+    return subprocess.run([sys.executable, script, *args], capture_output=True, text=True)
+
+
+def test_files_of_evaluation(tmp_path):
+    names = ('label_propagation.pt', 'davis_metric.json', 'pck_vip_metrics.json')
+    files = [Path(ROOT, 'golden', name) for name in names]
+    result = run(*files, '--data', Path(ROOT, 'data'))
+    assert result.returncode == 0 and 'FAIL' not in result.stdout, result.stdout + result.stderr
+    assert all(name in result.stdout for name in names)
+
+    assert '--data' in run(files[1]).stderr
+    golden = torch.load(files[0], weights_only=True)
+    golden['crw']['soft'][5, 1, 3, 3] += 2e-5
+    torch.save(golden, tmp_path / 'wrong.pt')
+    result = run(tmp_path / 'wrong.pt')
+    assert result.returncode == 1 and result.stdout.count('FAIL') == 1
+
+
+@pytest.mark.parametrize('content', ['{"a": 1}', '{', ''])
+def test_other_files(tmp_path, content):
+    (tmp_path / 'other.json').write_text(content)
+    result = run(tmp_path / 'other.json')
+    assert result.returncode == 1 and 'is not a golden file' in result.stderr
 
 
 def test_weights_made_from_a_seed(tmp_path):
@@ -76,4 +99,4 @@ def resnet50_file(tmp_path_factory):
 
 @pytest.mark.parametrize('backend', sorted(BACKENDS))
 def test_a_file_for_resnet50(resnet50_file, backend):
-    assert check(resnet50_file, backend)
+    assert check(resnet50_file, [backend], None)

@@ -3,30 +3,11 @@
 #
 #   bash tools/dist_train.sh CONFIG GPUS [arguments of tools/train.py]
 #
-# On several nodes run it on each, with NNODES, NODE_RANK, MASTER_ADDR (and PORT) set.
+# On several nodes run it on each, see tools/torchrun.sh.
 set -euo pipefail
 
 if [ $# -lt 2 ]; then
     echo "usage: $0 CONFIG GPUS [arguments of tools/train.py]" >&2
     exit 2
 fi
-CONFIG=$1
-GPUS=$2
-TOOLS=$(cd "$(dirname "$0")" && pwd)
-PYTHON=$TOOLS/../.venv/bin/python
-[ -x "$PYTHON" ] && [ -z "${VIRTUAL_ENV:-}${CONDA_PREFIX:-}" ] || PYTHON=python
-
-# Left alone, every process would take all cores.
-CORES=$(getconf _NPROCESSORS_ONLN)
-export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((CORES > GPUS ? CORES / GPUS : 1))}
-# torchrun would die of a cluster's early warning instead of passing it on.
-export PET_SIGNALS_TO_HANDLE=${PET_SIGNALS_TO_HANDLE:-SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1}
-export PYTHONPATH=$TOOLS/..${PYTHONPATH:+:$PYTHONPATH}
-
-exec "$PYTHON" -m torch.distributed.run \
-    --nnodes="${NNODES:-1}" \
-    --node_rank="${NODE_RANK:-0}" \
-    --master_addr="${MASTER_ADDR:-127.0.0.1}" \
-    --master_port="${PORT:-29500}" \
-    --nproc_per_node="$GPUS" \
-    "$TOOLS/train.py" "$CONFIG" --launcher pytorch "${@:3}"
+exec bash "$(dirname "$0")/torchrun.sh" "$2" train.py "$1" "${@:3}"

@@ -17,7 +17,7 @@ from mmvideomac.evaluation import (
     get_protocol,
     propagate,
 )
-from tests.golden_propagation import check
+from tests.golden.propagation import check
 
 ROOT = os.environ.get('MMVIDEOMAC_TEST_DATA')
 EPSILON = {torch.float32: 2e-6, torch.float64: 1e-12}

@@ -1,16 +1,8 @@
+_base_ = 'labelled_clips.py'
+
 test_dataloader = dict(
-    batch_size=1,
-    num_workers=0,  # frames are decoded one by one while a clip is worked on
-    collate_fn=dict(type='pseudo_collate'),
-    # Whole clips go to the processes in turn.
-    sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
     dataset=dict(
-        type='DAVISDataset',
-        data_root='data/davis',
-        year='2017',
-        split='val',
-        resolution='480p',
-    ),
+        type='DAVISDataset', data_root='data/davis', year='2017', split='val', resolution='480p'
+    )
 )
-# 'gpu': gathered in memory, there or not, rather than in files in the current folder.
-test_evaluator = dict(type='DAVISMetric', collect_device='gpu')
+test_evaluator = dict(type='DAVISMetric')

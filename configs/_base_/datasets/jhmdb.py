@@ -1,14 +1,4 @@
-test_dataloader = dict(
-    batch_size=1,
-    num_workers=0,  # frames are decoded one by one while a clip is worked on
-    collate_fn=dict(type='pseudo_collate'),
-    # Whole clips go to the processes in turn.
-    sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
-    dataset=dict(
-        type='JHMDBDataset',
-        data_root='data/jhmdb',
-        split=1,
-    ),
-)
-# 'gpu': gathered in memory, there or not, rather than in files in the current folder.
-test_evaluator = dict(type='PCKMetric', collect_device='gpu')
+_base_ = 'labelled_clips.py'
+
+test_dataloader = dict(dataset=dict(type='JHMDBDataset', data_root='data/jhmdb', split=1))
+test_evaluator = dict(type='PCKMetric')

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.golden_metrics import check_davis, check_pck_vip
+from tests.golden.metrics import check_davis, check_pck_vip
 
 ROOT = os.environ.get('MMVIDEOMAC_TEST_DATA')
 

@@ -20,7 +20,7 @@ from mmvideomac.evaluation.metrics.davis import DAVISMetric
 from mmvideomac.evaluation.metrics.pck import THRESHOLDS, PCKMetric
 from mmvideomac.evaluation.metrics.vip import VIPMetric, class_iou, confusion_matrix
 
-Difference = tuple[str, float, float]
+from . import Difference
 
 
 def check_davis(
@@ -30,12 +30,12 @@ def check_davis(
 
     Args:
         path: The file of reference numbers.
-        data_root: Folder that holds ``davis`` and ``results``.
+        data_root: Folder that holds ``davis`` and ``results``; the folder ``davis`` will do.
         results: Folder of predictions, ``<sequence>/<frame>.png``.
     """
-    metric = DAVISMetric()
+    metric, data_root = DAVISMetric(), _find_data(Path(data_root))
     for sequence, expected in json.loads(Path(path).read_text())['sequences'].items():
-        sample = _davis_sample(Path(data_root), Path(data_root, results), sequence, expected)
+        sample = _davis_sample(data_root, data_root / results, sequence, expected)
         scores = metric.score(sample)
         for measure in ('J', 'F'):
             error = _largest(scores[measure], expected[measure])
@@ -47,6 +47,14 @@ def check_davis(
             ours = [[row[name] / 100 for name in names] for row in objects]
             error = _largest(ours, expected[f'{measure}_mean_recall_decay'])
             yield f'{sequence}: {measure} mean, recall, decay', error, 1e-6
+
+
+def _find_data(root: Path) -> Path:
+    """The folder of ``davis`` and the predictions: ``root``, or next to it."""
+    for place in (root, root / 'data', root.parent):
+        if (place / 'davis' / 'Annotations').is_dir():
+            return place
+    raise SystemExit(f'--data {root}: there is no {root}/davis/Annotations')
 
 
 def _davis_sample(root: Path, results: Path, sequence: str, expected: dict) -> dict:

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from mmvideomac.evaluation import get_protocol, propagate, state_to_labels, state_to_points
 
+from . import Difference
+
 STATE = 1e-5
 COORDINATES = 1e-4
-
-Difference = tuple[str, float, float]
 
 
 def check(path: Path) -> Iterator[Difference]:
@@ -35,6 +35,7 @@ def check(path: Path) -> Iterator[Difference]:
 
 def _check_dino(golden: dict) -> Iterator[Difference]:
     params, task = golden['params'], get_protocol('dino').davis
+    _expect(params, neighborhood_shape='square, first frame included')
     rules = replace(
         task.rules,
         temperature=params['temperature'],
@@ -54,6 +55,8 @@ def _check_dino(golden: dict) -> Iterator[Difference]:
 
 def _check_crw(golden: dict) -> Iterator[Difference]:
     params, task = golden['params'], get_protocol('crw').jhmdb
+    circle = 'circle (distance < radius), not applied to the always-kept first frame'
+    _expect(params, neighborhood_shape=circle, padded_with_first_frame=True)
     rules = replace(
         task.rules,
         temperature=params['temperature'],
@@ -68,6 +71,13 @@ def _check_crw(golden: dict) -> Iterator[Difference]:
     cells = tuple(poses.shape[2:])  # taken as the frame's size: coordinates in cells
     points = torch.stack([state_to_points(pose, cells, task) for pose in poses])
     yield 'crw: joints, in cells', _largest(points, golden['pose_coords_top3']), COORDINATES
+
+
+def _expect(params: dict, **rules: object) -> None:
+    """What the protocol fixes must be as the file was made."""
+    for name, value in rules.items():
+        if params[name] != value:
+            raise SystemExit(f'{name} is {params[name]!r}, but only {value!r} is known here')
 
 
 def _one_hot(golden: dict) -> Tensor:
