@@ -1,8 +1,9 @@
 """VideoMAC on OpenMMLab: masked video modelling with ordinary ConvNets.
 
-Importing the package prepares the environment (:mod:`mmvideomac.utils.compat`)
-and registers every component, so ``custom_imports = dict(imports=['mmvideomac'])``
-in a config is all that mmengine needs.
+Importing the package prepares the environment (:mod:`mmvideomac.utils.compat`),
+registers every component, so ``custom_imports = dict(imports=['mmvideomac'])``
+in a config is all that mmengine needs, and lets configs inherit from
+``'mmvideomac::...'`` (:mod:`mmvideomac.utils.shipped_configs`).
 """
 
 from mmvideomac.utils.compat import prepare_environment
@@ -11,7 +12,11 @@ from mmvideomac.utils.compat import prepare_environment
 prepare_environment()
 
 from mmvideomac import datasets, engine, models, visualization  # noqa: E402, F401
+from mmvideomac.apis.encoders import get_encoder, list_encoders  # noqa: E402
 from mmvideomac.evaluation import metrics  # noqa: E402, F401
+from mmvideomac.utils.shipped_configs import resolve_shipped_configs  # noqa: E402
 from mmvideomac.version import __version__  # noqa: E402
 
-__all__ = ['__version__']
+resolve_shipped_configs()
+
+__all__ = ['__version__', 'get_encoder', 'list_encoders']

@@ -33,6 +33,10 @@ for _name in _mmpretrain.__all__:
         # before it gives up on a name.
         locations=['mmvideomac', *_parent._locations],
     )
+    # A child of the root too, where other packages (mmdet, mmseg) look for the scope
+    # of 'mmvideomac.SparseConvNeXtV2'.
+    if (_root := _parent._get_root_registry()) is not _parent:
+        _root._add_child(globals()[_name])
 
 #: Decoders of video files and frame folders (:mod:`mmvideomac.datasets`).
 VIDEO_READERS = Registry('video reader', scope='mmvideomac', locations=['mmvideomac'])

@@ -1,4 +1,4 @@
-"""Every benchmark config builds, and is of the protocol that it is named after."""
+"""Every config of label propagation builds, and is of the protocol that it is named after."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from tests.test_models.utils import ARCH
 ROOT = Path(__file__).parents[1] / 'configs' / 'benchmarks'
 TASKS = dict(davis2017='davis', vip='vip', jhmdb='jhmdb')
 WRITERS = dict(davis=write_davis, vip=write_vip, jhmdb=write_jhmdb)
-CONFIGS = sorted(p.relative_to(ROOT) for p in ROOT.rglob('*.py'))
+CONFIGS = sorted(p.relative_to(ROOT) for task in TASKS for p in ROOT.glob(f'{task}/*.py'))
 
 
 @pytest.mark.parametrize('path', CONFIGS, ids=str)

@@ -19,13 +19,19 @@ from pathlib import Path
 # Read when torch loads: threads that spin take the cores from the other processes.
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 
+import cv2
 from mmengine.config import Config, DictAction
 
 from mmvideomac.datasets import VideoReadError
+from mmvideomac.engine.config import load_config
 from mmvideomac.engine.launch import LaunchError, prepare_test
 from mmvideomac.evaluation import get_protocol
-from mmvideomac.evaluation.evaluate import BASELINES, evaluate
+from mmvideomac.evaluation.encoder import BASELINES, encoder_settings, short_names
+from mmvideomac.evaluation.evaluate import evaluate
 from mmvideomac.evaluation.features import STRIDE_METHODS
+from mmvideomac.evaluation.metrics.clip_metric import write_file
+from mmvideomac.registry import DATASETS
+from mmvideomac.visualization import draw_propagation
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / 'configs' / 'benchmarks'
 #: Task -> folder of its configs, and what its column shows.
@@ -57,6 +63,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add('--max-frames', type=int, metavar='N', help='of each clip')
     add('--json', type=Path, metavar='FILE', help='write all results')
     add('--markdown', type=Path, metavar='FILE', help='write the table')
+    add('--pictures', type=Path, metavar='DIR', help='draw every clip: truth and all encoders')
     add(
         '--work-dir',
         type=Path,
@@ -77,21 +84,15 @@ def benchmark_config(args: argparse.Namespace, task: str) -> Config:
     """The config of a task with the encoder of ``args.config``.
 
     Raises:
-        LaunchError: if that config has no encoder.
+        LaunchError: if that config cannot be read.
+        ValueError: if it has no encoder.
     """
     folder, _ = TASKS[task]
     named = BENCHMARKS / folder / f'{args.protocol}.py'
     cfg = Config.fromfile(named if named.exists() else BENCHMARKS / folder / 'videomac.py')
-    source = Config.fromfile(args.config)
-    model = source.get('model') or {}
-    if 'backbone' not in model:
-        raise LaunchError(f'{args.config} has no model.backbone')
-    cfg.model.backbone = model.backbone
+    cfg.model.pop('backbone')  # replaced, not merged
+    cfg.model.update(encoder_settings(load_config(args.config), args.config))
     cfg.model.protocol = args.protocol
-    preprocessor = model.get('data_preprocessor') or source.get('data_preprocessor') or {}
-    kept = ('stage', 'stride', 'stride_method', 'network', 'rules', 'mean', 'std')
-    inherited = model if model.get('type') == 'LabelPropagation' else preprocessor
-    cfg.model.update({key: inherited[key] for key in kept if key in inherited})
     for key in ('stride', 'stride_method', 'network'):
         if (value := getattr(args, key)) is not None:
             cfg.model[key] = value
@@ -154,8 +155,7 @@ def run(args: argparse.Namespace) -> list[dict]:
     tasks = [task for task in TASKS if getattr(args, task)]
     if not tasks:
         raise LaunchError('no data: give --davis, --vip or --jhmdb')
-    if not Path(args.config).is_file():
-        raise LaunchError(f'the config {args.config} does not exist')
+    load_config(args.config)
     get_protocol(args.protocol)
     for path in (args.json, args.markdown):
         if path is not None:
@@ -163,8 +163,8 @@ def run(args: argparse.Namespace) -> list[dict]:
     for weights in args.weights:
         if weights not in BASELINES and '://' not in weights and not Path(weights).is_file():
             raise LaunchError(f'the checkpoint {weights} does not exist')
-    names = _short_names(args.weights)
-    rows = []
+    names = short_names(args.weights)
+    rows, predictions = [], {task: {} for task in tasks}
     for weights, name in names.items():
         for task in tasks:
             cfg = benchmark_config(args, task)
@@ -176,22 +176,29 @@ def run(args: argparse.Namespace) -> list[dict]:
             print(f'{name}: {task}', file=sys.stderr, flush=True)
             try:
                 result = asdict(evaluate(cfg, weights, quiet=True))
+                if not result['error']:
+                    predictions[task][name] = out / 'predictions'
             except ERRORS as error:
                 if not rows and len(names) * len(tasks) == 1:
                     raise
                 result = dict(setting=args.protocol, metrics={}, clips=0, error=str(error))
             rows.append(dict(encoder=name, checkpoint=weights, task=task, **result))
             write(args, rows)
+    if args.pictures:
+        for task in filter(predictions.get, tasks):
+            draw(args, task, predictions[task])
     return rows
 
 
-def _short_names(paths: list[str]) -> dict[str, str]:
-    """Checkpoint -> the end of its path that tells it from the others."""
-    parts = {path: Path(path).parts for path in paths}
-    length = 1
-    while len({names[-length:] for names in parts.values()}) < len(parts):
-        length += 1
-    return {path: '/'.join(names[-length:]) for path, names in parts.items()}
+def draw(args: argparse.Namespace, task: str, predictions: dict[str, Path]) -> None:
+    """Write a picture of every clip of a task, with the encoders that got to its end."""
+    dataset = DATASETS.build(benchmark_config(args, task).test_dataloader.dataset)
+    for index in range(len(dataset)):
+        name = dataset.get_data_info(index)['sequence'].replace('/', '_')
+        picture = draw_propagation(dataset, index, predictions)[..., ::-1]
+        png = cv2.imencode('.png', picture)[1].tobytes()
+        write_file(args.pictures / f'{task}_{name}.png', png)
+    print(f'pictures of {task}: {args.pictures}/{task}_*.png', file=sys.stderr, flush=True)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,8 +1,10 @@
 """Pre-train a small ConvNet with VideoMAC on this machine, and report.
 
 Sample clips are made (or --videos is taken), the speed of this machine decides how
-much fits into --minutes, then tools/train.py runs. The result is
-work_dirs/quickstart/report.html. Ctrl-C stops the training early and still reports.
+much fits into --minutes, then tools/train.py runs, and tools/evaluate_encoder.py
+compares the encoder with a random one in following objects, body parts and joints
+through labelled sample clips. The result is work_dirs/quickstart/report.html. Ctrl-C
+stops the training, or the comparison, early and still reports.
 
     bash tools/quickstart.sh [--videos FOLDER] [--minutes N]
 """
@@ -39,10 +41,11 @@ OUT = ROOT / 'work_dirs' / 'quickstart'
 EPOCHS = 10  # about
 MAX_FILES, MAX_FRAMES = 500, 12_000  # taken of --videos: about a minute of decoding
 SHORT_SIDE = 192  # of those frames; the crop is 160
-# A line of mmengine's log.
-PROGRESS = re.compile(
+# Lines of mmengine's log.
+TRAINING = re.compile(
     r'Epoch\(train\) +\[(\d+)\]\[ *(\S+?)\].* eta: (\S+) .* loss: (\S+) .* pairs_per_s: (\d+)'
 )
+EVALUATION = re.compile(r'in all (\d+)/(\d+) frames, .* eta (\S+)')
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -55,6 +58,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def make_samples(out: Path, *options: str) -> None:
+    """Run tools/make_sample_videos.py, which leaves a complete set alone."""
+    tool = ROOT / 'tools' / 'make_sample_videos.py'
+    subprocess.run([sys.executable, tool, out, *options], check=True)
+
+
 def read_clips(source: Path, out: Path) -> list[str]:
     """Data roots of the clips in a folder: their first frames, extracted, where they are files.
 
@@ -63,7 +72,7 @@ def read_clips(source: Path, out: Path) -> list[str]:
     clips = find_videos(str(source))
     folders = [clip.path for clip in clips if clip.reader == 'frames']
     files = [clip for clip in clips if clip.reader == 'video']
-    print(f'1/4  Videos: {len(files)} files and {len(folders)} folders in {source}', flush=True)
+    print(f'1/5  Videos: {len(files)} files and {len(folders)} folders in {source}', flush=True)
     if not files:
         return [str(source)]
     if len(files) > MAX_FILES:
@@ -123,33 +132,53 @@ def plan_training(cfg: Config, num_videos: int, pairs: float) -> None:
     hooks.checkpoint.max_keep_ckpts = 1
 
 
-def train(config: Path, work_dir: Path) -> bool:
-    """Run tools/train.py and show its progress; returns False if Ctrl-C ended it early.
+def run_tool(command: Sequence[str | Path], progress: re.Pattern, text: str) -> bool:
+    """Run a tool and show its progress; returns False if Ctrl-C ended it early.
+
+    Args:
+        command: file in ``tools/`` and arguments.
+        progress: of the lines of its output that tell something.
+        text: what to show of them, a format string of their groups.
 
     Raises:
         RuntimeError: if it failed, with its last words.
     """
-    command = [sys.executable, 'tools/train.py', str(config), '--work-dir', str(work_dir)]
     process = subprocess.Popen(
-        command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        [sys.executable, ROOT / 'tools' / command[0], *command[1:]],
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
     tail = deque(maxlen=15)
     while True:
         try:
             for line in process.stdout:
                 tail.append(line)
-                if progress := PROGRESS.search(line):
-                    print('     epoch {}, iteration {}: {} left, loss {}, {} pairs/s'.format(
-                        *progress.groups()), flush=True)  # fmt: skip
+                if found := progress.search(line):
+                    print('     ' + text.format(*found.groups()), flush=True)
             break
-        except KeyboardInterrupt:  # the terminal sent it to the training, too
-            print('\nStopping: finishing the step and saving it.', flush=True)
+        except KeyboardInterrupt:  # the terminal sent it to the tool, too
+            print('\nStopping: finishing what is under way and saving it.', flush=True)
     status = process.wait()
     if status in (128 + signal.SIGINT, -signal.SIGINT):
         return False
     if status:
-        raise RuntimeError(f'training failed (exit status {status}):\n{"".join(tail)}')
+        raise RuntimeError(f'tools/{command[0]} failed (exit status {status}):\n{"".join(tail)}')
     return True
+
+
+def train(config: Path, work_dir: Path) -> bool:
+    """Run tools/train.py, see :func:`run_tool`."""
+    text = 'epoch {}, iteration {}: {} left, loss {}, {} pairs/s'
+    return run_tool(['train.py', config, '--work-dir', work_dir], TRAINING, text)
+
+
+def evaluate(config: Path, checkpoint: Path, samples: Path, out: Path) -> bool:
+    """Run tools/evaluate_encoder.py on the labelled sample clips, see :func:`run_tool`."""
+    data = [word for task in ('davis', 'vip', 'jhmdb') for word in (f'--{task}', samples / task)]
+    files = ['--json', out / 'results.json', '--pictures', out, '--work-dir', out / 'runs']
+    command = ['evaluate_encoder.py', config, checkpoint, 'random', *data, *files]
+    return run_tool(command, EVALUATION, 'frame {} of {}: {} left')
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -169,14 +198,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(args: argparse.Namespace) -> int:
     if args.minutes <= 0:
         raise ValueError(f'--minutes must be positive, not {args.minutes:g}')
+    samples, evaluation = args.out.resolve() / 'samples', args.out / 'label_propagation'
     if args.videos:
         videos = read_clips(args.videos.resolve(), args.out.resolve() / 'frames')
+        print('     Labelled sample clips, to compare encoders on', flush=True)
     else:
-        samples = args.out.resolve() / 'samples'
-        print(f'1/4  Sample clips in {samples}', flush=True)
-        tool = ROOT / 'tools' / 'make_sample_videos.py'
-        subprocess.run([sys.executable, tool, samples], check=True)
         videos = [str(samples / 'videos')]
+        print(f'1/5  Sample clips in {samples}', flush=True)
+    make_samples(samples)
 
     cfg = Config.fromfile(CONFIG)
     init_default_scope(cfg.default_scope)
@@ -185,9 +214,10 @@ def run(args: argparse.Namespace) -> int:
     if (args.out / 'run').exists():
         print(f'     Replacing the earlier run in {args.out / "run"}')
         shutil.rmtree(args.out / 'run')
+    shutil.rmtree(evaluation, ignore_errors=True)
     prepare(cfg)
 
-    print('2/4  Measuring the speed of this machine', flush=True)
+    print('2/5  Measuring the speed of this machine', flush=True)
     MMLogger.get_instance('quickstart', log_level='WARNING')  # warnings about videos only
     dataset = DATASETS.build(dict(cfg.train_dataloader.dataset, sampling=dict(type='per_video')))
     plan_training(cfg, len(dataset), pairs=1e6)
@@ -196,13 +226,18 @@ def run(args: argparse.Namespace) -> int:
     config = args.out / 'videomac_quickstart.py'
     cfg.dump(config)
 
-    print(f'3/4  Training: {speed:.0f} pairs/s, about {args.minutes:g} minutes', flush=True)
+    print(f'3/5  Training: {speed:.0f} pairs/s, about {args.minutes:g} minutes', flush=True)
     finished = train(config, args.out / 'run')
 
-    print('4/4  Report', flush=True)
+    print('4/5  Following labels through the sample clips, against a random encoder', flush=True)
     checkpoint = Path((args.out / 'run/last_checkpoint').read_text().strip())
+    finished &= evaluate(config, checkpoint, samples, evaluation)
+
+    print('5/5  Report', flush=True)
     steps = next_steps(config, checkpoint, videos[0], args)
-    report = write_report(args.out / 'run', args.out / 'report.html', 'VideoMAC quickstart', steps)
+    report = write_report(
+        args.out / 'run', args.out / 'report.html', 'VideoMAC quickstart', steps, evaluation
+    )
     print(f'\nReport: {report}\n')
     for text, command in steps:
         print(f'{text}\n    {command}\n')

@@ -19,12 +19,13 @@ from pathlib import Path
 # Read when torch loads: threads that spin take the cores from the other processes.
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 from mmengine.dist import is_main_process
 from torch import distributed
 
 from mmvideomac.datasets import VideoReadError
-from mmvideomac.engine.launch import LaunchError, check_options, prepare_test
+from mmvideomac.engine.config import load_config
+from mmvideomac.engine.launch import LaunchError, prepare_test
 from mmvideomac.evaluation.evaluate import Evaluation, evaluate
 
 
@@ -73,11 +74,7 @@ def run(args: argparse.Namespace) -> Evaluation:
         ValueError, OSError, VideoReadError: for data, checkpoints and settings at fault.
     """
     path = Path(args.config)
-    if not path.is_file():
-        raise LaunchError(f'the config {path} does not exist')
-    cfg = Config.fromfile(path)
-    check_options(cfg, args.cfg_options or {})
-    cfg.merge_from_dict(args.cfg_options or {})
+    cfg = load_config(path, args.cfg_options)
     cfg.launcher = args.launcher
     cfg.work_dir = (
         args.work_dir

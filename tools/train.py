@@ -18,7 +18,11 @@ os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
-from mmvideomac.engine.launch import LaunchError, check_options, prepare
+from mmvideomac.datasets import VideoReadError
+from mmvideomac.engine.config import load_config
+from mmvideomac.engine.launch import LaunchError, prepare
+
+ERRORS = (ValueError, OSError, FloatingPointError, VideoReadError)
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -73,8 +77,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def merge_args(cfg: Config, args: argparse.Namespace) -> Config:
     """Write the command line into the config."""
-    check_options(cfg, args.cfg_options or {})
-    cfg.merge_from_dict(args.cfg_options or {})
     cfg.launcher = args.launcher
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or f'work_dirs/{Path(args.config).stem}'
     if args.amp:
@@ -90,18 +92,17 @@ def run(args: argparse.Namespace) -> None:
 
     Raises:
         LaunchError: if training cannot start.
-        ValueError, OSError, FloatingPointError: for data, files and settings at fault.
+        ValueError, OSError, FloatingPointError, VideoReadError: for data, files and
+            settings at fault.
     """
-    if not Path(args.config).is_file():
-        raise LaunchError(f'the config {args.config} does not exist')
-    cfg = merge_args(Config.fromfile(args.config), args)
+    cfg = merge_args(load_config(args.config, args.cfg_options), args)
     notes = prepare(cfg, args.resume, args.device)
     runner = Runner.from_cfg(cfg)
     for note in notes:
         runner.logger.info(note)
     try:
         runner.train()
-    except (ValueError, OSError, FloatingPointError):
+    except ERRORS:
         # The user gets the message; where it came from is for the log.
         path = Path(runner.log_dir, f'traceback_{runner.rank}.txt')
         path.write_text(traceback.format_exc())
@@ -113,7 +114,7 @@ def main() -> None:
     args = parse_args()
     try:
         run(args)
-    except (LaunchError, ValueError, OSError, FloatingPointError) as error:
+    except (LaunchError, *ERRORS) as error:
         sys.exit(f'tools/train.py: {error}')
 
 

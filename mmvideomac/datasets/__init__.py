@@ -1,8 +1,9 @@
-"""Data sets of frame pairs and of labelled clips, readers, samplers and transforms."""
+"""Data sets of frame pairs, labelled clips and images; readers, samplers and transforms."""
 
 from .evaluation import DAVISDataset, JHMDBDataset, VideoClip, VIPDataset, load_frame
 from .extract_frames import extract_frames
 from .frame_pair_dataset import FramePairDataset
+from .image_folder import ImageFolder
 from .pair_sampling import AllPairs, PerVideo
 from .samplers import EpochSampler, SampleKey
 from .transforms import ApplyToFrames, PackFramePair, RandomResizedCropFrames
@@ -18,6 +19,7 @@ __all__ = [
     'EpochSampler',
     'FrameFolderReader',
     'FramePairDataset',
+    'ImageFolder',
     'JHMDBDataset',
     'PackFramePair',
     'PerVideo',

@@ -216,12 +216,12 @@ class DecordReader:
             if not 0 <= index < len(reader):
                 raise _missing_frame(path, index, len(reader))
         try:
-            frames = reader.get_batch(list(indices)).asnumpy()
+            frames = [_without_padding(reader[index].asnumpy()) for index in indices]
             reader.seek(0)
         except Exception as error:  # DECORDError, RuntimeError, IndexError, StopIteration
             del self._readers[path]
             raise _bad_video(path, f'frames {list(indices)} cannot be decoded', error) from error
-        return list(frames)
+        return frames
 
     def _reader(self, path: str):
         if self._pid != os.getpid():
@@ -257,6 +257,13 @@ class DecordReader:
 
     def __getstate__(self) -> dict:
         return {**self.__dict__, '_readers': OrderedDict()}
+
+
+def _without_padding(frame: np.ndarray) -> np.ndarray:
+    """(H, W, 3) of a frame of decord, which takes the padding of rows (of 96 pixels, say) for
+    channels."""
+    height, width, _ = frame.shape
+    return frame.reshape(height, -1)[:, : 3 * width].reshape(height, width, 3)
 
 
 def _first_line(error: Exception) -> str:

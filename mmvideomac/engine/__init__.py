@@ -2,24 +2,29 @@
 
 from .hooks import (
     AtomicCheckpointHook,
+    ClassCountCheckHook,
     EMATargetHook,
     OptimStepSchedulerHook,
     PreemptionHook,
+    PretrainedCheckHook,
     PropagationProgressHook,
     ReconstructionHook,
     ReproducibilityHook,
     ThroughputHook,
 )
-from .loops import ResumableTrainLoop
+from .loops import LabelPropagationProbeLoop, ResumableTrainLoop
 from .optim_wrapper_constructor import GroupedOptimWrapperConstructor
 from .replica import Replica
 
 __all__ = [
     'AtomicCheckpointHook',
+    'ClassCountCheckHook',
     'EMATargetHook',
     'GroupedOptimWrapperConstructor',
+    'LabelPropagationProbeLoop',
     'OptimStepSchedulerHook',
     'PreemptionHook',
+    'PretrainedCheckHook',
     'PropagationProgressHook',
     'ReconstructionHook',
     'Replica',

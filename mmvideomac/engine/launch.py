@@ -171,8 +171,8 @@ def set_batch_size(cfg: Config, processes: int) -> str:
     accumulation = total // (loader.batch_size * processes)
     cfg.optim_wrapper.accumulative_counts = accumulation
     loader.drop_last = True
-    if accumulation > 1:
-        loader.sampler.multiple_of = total
+    if accumulation > 1 and loader.sampler.type == 'EpochSampler':
+        loader.sampler.multiple_of = total  # others: mmengine weighs the last, shorter step
     return (
         f'{total} samples per optimiser step = batch size {loader.batch_size} x {processes} '
         f'process(es) x {accumulation} accumulated iteration(s){scaled}'

@@ -1,23 +1,29 @@
-"""A training loop that can stop and resume in the middle of an epoch.
+"""Loops: training that resumes anywhere, and a score of the encoder now and then."""
 
-mmengine's ``EpochBasedTrainLoop`` restarts a partly consumed epoch from its
-first batch, so that resuming from such a checkpoint repeats samples and shifts
-every later iteration.
-"""
+import time
+import traceback
 
-from mmengine.runner import EpochBasedTrainLoop, Runner
+import torch
+from mmengine.device import get_device
+from mmengine.dist import all_gather_object
+from mmengine.evaluator import Evaluator
+from mmengine.runner import EpochBasedTrainLoop, Runner, ValLoop
 from torch.utils.data import DataLoader
 
-from mmvideomac.registry import LOOPS
+from mmvideomac.datasets import VideoReadError
+from mmvideomac.registry import LOOPS, MODELS
+from mmvideomac.utils.model import unwrap_model
 
 
 @LOOPS.register_module()
 class ResumableTrainLoop(EpochBasedTrainLoop):
     """Epoch based training whose position in the epoch survives a resume.
 
-    The position is a pure function of the global iteration, so any checkpoint
-    will do, whether written at the end of an epoch or inside it. The sampler
-    must have a method ``start_batch(consumed)``, as
+    mmengine's ``EpochBasedTrainLoop`` restarts a partly consumed epoch from its
+    first batch, so that resuming from such a checkpoint repeats samples and shifts
+    every later iteration. Here the position is a pure function of the global
+    iteration, so any checkpoint will do, whether written at the end of an epoch or
+    inside it. The sampler must have a method ``start_batch(consumed)``, as
     :class:`mmvideomac.datasets.EpochSampler` has; consumed samples are then
     never decoded again.
 
@@ -91,6 +97,115 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         for scheduler in schedulers if isinstance(schedulers, list) else []:
             if isinstance(scheduler, dict) and scheduler.get('convert_to_iter_based'):
                 scheduler.setdefault('epoch_length', steps)
+
+
+@LOOPS.register_module()
+class LabelPropagationProbeLoop(ValLoop):
+    """Label propagation on a few clips, as the validation of a pre-training.
+
+    The losses of masked modelling do not tell how good the features are; the score of
+    a task does. Runs every ``train_cfg.val_interval`` epochs and at the end. Scores go
+    where mmengine's go: to the log and all backends of the visualizer (TensorBoard:
+    ``davis/J&F``) by epoch, and to ``save_best`` of the checkpoint hook. ``probe_time``
+    is how long it took, in seconds.
+
+    Training does not notice: a copy of the encoder is evaluated (its strides may be
+    changed, see :class:`~mmvideomac.evaluation.features.FeatureExtractor`), off the
+    accelerator in between, and the random state is left as it was. The pixels are
+    normalised as in training, by ``model.data_preprocessor``.
+
+    Processes share the clips. If any of them fails, for whatever reason, all give up
+    the score of that epoch, with a warning, and training goes on. Hooks of single
+    iterations are not called: their ``time`` would be taken for that of training.
+
+    Args:
+        runner: The runner. Its config names the encoder, ``model.backbone``.
+        dataloader: Of labelled clips
+            (:class:`~mmvideomac.datasets.evaluation.ClipDataset`), or its config.
+        evaluator: Of the task's metric, or its config.
+        stride_method: See ``LabelPropagation``; the default is the cheapest.
+        **settings: Others of :class:`~mmvideomac.models.LabelPropagation`: ``task``
+            (default ``'davis'``), ``protocol`` (``'dino'``), ``stage`` (3), ``stride``
+            (8), ``network`` (``'online'``), ...
+
+    Raises:
+        ValueError, OSError, VideoReadError: before training, if data or settings are at
+            fault.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        dataloader: DataLoader | dict,
+        evaluator: Evaluator | dict | list,
+        stride_method: str = 'resample',
+        **settings,
+    ) -> None:
+        super().__init__(runner, dataloader, evaluator)
+        cfg = runner.cfg.model
+        pixels = cfg.get('data_preprocessor') or {}
+        for name in ('mean', 'std'):
+            if pixels.get(name) is not None:
+                settings.setdefault(name, pixels[name])
+        with torch.random.fork_rng(devices=[]):  # weights are drawn, on the CPU
+            self.model = MODELS.build(
+                dict(
+                    type='LabelPropagation',
+                    backbone=cfg.backbone,
+                    stride_method=stride_method,
+                    **settings,
+                )
+            )
+        self.model.eval()
+        self._copy_weights()
+        clips = len(self.dataloader.dataset)
+        runner.logger.info(f'Probe of {clips} clips: {self.model.description}')
+
+    def run(self) -> dict[str, float]:
+        """Score the encoder as it is now.
+
+        Returns:
+            Scores in percent by name and ``probe_time``; nothing if it failed.
+        """
+        runner, start = self.runner, time.monotonic()
+        runner.call_hook('before_val')
+        runner.call_hook('before_val_epoch')
+        # On every process before any waits for the others.
+        failures = [text for text in all_gather_object(self._process_clips()) if text]
+        metrics = {}
+        if failures:
+            for metric in self.evaluator.metrics:
+                metric.results.clear()
+            runner.logger.warning(
+                f'The probe after epoch {runner.epoch} failed: no score, training goes on. '
+                + '\n'.join(failures)
+            )
+        else:
+            metrics = self.evaluator.evaluate(len(self.dataloader.dataset))
+            metrics['probe_time'] = time.monotonic() - start
+            runner.call_hook('after_val_epoch', metrics=metrics)
+        runner.call_hook('after_val')
+        return metrics
+
+    @torch.no_grad()
+    def _process_clips(self) -> str | None:
+        """Propagate and score the clips of this process; what went wrong, if anything."""
+        try:
+            with torch.random.fork_rng(devices=[]):  # a loader draws a seed
+                self._copy_weights()
+                self.model.to(get_device())
+                for batch in self.dataloader:
+                    self.evaluator.process(self.model.val_step(batch), batch)
+        except (ValueError, OSError, VideoReadError) as error:
+            return str(error)
+        except Exception:  # nothing here is worth days of training
+            return traceback.format_exc()
+        finally:
+            self.model.cpu()
+        return None
+
+    def _copy_weights(self) -> None:
+        self.model.load_state_dict(unwrap_model(self.runner.model).state_dict())
 
 
 def _accumulative_counts(runner: Runner) -> int:

@@ -5,16 +5,13 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mmvideomac.datasets import VideoReadError
 from mmvideomac.utils.model import unwrap_model
 
-from .encoder_weights import load_encoder, read_state_dict
-
-#: In place of a checkpoint: the encoder as initialised, and no encoder at all.
-BASELINES = ('random', 'color')
+from .encoder import load_weights, use_mean_color
 
 
 @dataclass
@@ -34,13 +31,6 @@ class Evaluation:
     error: str | None = None
 
 
-def use_mean_color(cfg: Config) -> None:
-    """Have a benchmark config propagate by colour alone, in place."""
-    stride = cfg.model.get('stride') or 8
-    cfg.model.backbone = ConfigDict(type='MeanColor', stride=stride)
-    cfg.model.update(stage=1, stride=stride, stride_method='native')
-
-
 def evaluate(cfg: Config, weights: str, quiet: bool = False) -> Evaluation:
     """Run a benchmark.
 
@@ -49,7 +39,7 @@ def evaluate(cfg: Config, weights: str, quiet: bool = False) -> Evaluation:
             (:func:`~mmvideomac.engine.launch.prepare_test`).
         weights: Path or URL of a checkpoint; ``'random'``: the initialisation that
             pre-training starts from, by the config's seed; ``'color'``: see
-            :func:`use_mean_color`.
+            :func:`~mmvideomac.evaluation.encoder.use_mean_color`.
         quiet: Log progress and results alone, without what mmengine says at the start.
 
     Returns:
@@ -59,20 +49,14 @@ def evaluate(cfg: Config, weights: str, quiet: bool = False) -> Evaluation:
     Raises:
         ValueError, OSError, VideoReadError: if the checkpoint, the data or a setting is at fault.
     """
-    state = None
     if weights == 'color':
-        use_mean_color(cfg)
-    elif weights not in BASELINES:
-        state = read_state_dict(weights)
+        use_mean_color(cfg.model)
     if quiet:
         cfg.log_level = 'WARNING'
     runner = Runner.from_cfg(cfg)
     model = unwrap_model(runner.model)
     _set_level(runner.logger, 'WARNING')
-    if state is not None:
-        load_encoder(model.extractor.backbone, state, weights, model.network)
-    else:
-        model.init_weights()  # of which mmengine would log every parameter
+    load_weights(model, weights)  # of which mmengine would log every parameter
     _set_level(runner.logger, 'INFO')
     runner.logger.info(f'{weights}: {cfg.model.task}, {model.description}')
     metric, error = runner.test_evaluator.metrics[0], None

@@ -1,7 +1,27 @@
-"""Pictures: reconstructions, masks and reports."""
+"""Pictures: reconstructions, masks, features, propagated labels, curves and reports."""
 
+from .curves import draw_curves
+from .features import EncodedFrames, draw_affinity, draw_components
+from .filmstrip import draw_filmstrip
+from .frame_pairs import draw_frame_pairs
 from .mask_leak import draw_mask_leak
+from .overlay import overlay_masks, overlay_points
+from .propagation import draw_propagation
 from .reconstruction import draw_predictions, draw_reconstruction
 from .report import write_report
 
-__all__ = ['draw_mask_leak', 'draw_predictions', 'draw_reconstruction', 'write_report']
+__all__ = [
+    'EncodedFrames',
+    'draw_affinity',
+    'draw_components',
+    'draw_curves',
+    'draw_filmstrip',
+    'draw_frame_pairs',
+    'draw_mask_leak',
+    'draw_predictions',
+    'draw_propagation',
+    'draw_reconstruction',
+    'overlay_masks',
+    'overlay_points',
+    'write_report',
+]

@@ -46,7 +46,7 @@ def draw_reconstruction(
     """
     tiles = reconstruction_tiles(frames, masks, pred_patches, pixel_mean, pixel_std, norm_pix)
     rows = np.stack(list(tiles.values()), axis=2)
-    return _compose(rows, list(tiles), captions, FOOTNOTE if norm_pix else '')
+    return compose_tiles(rows, list(tiles), ROW_TITLES, captions, FOOTNOTE if norm_pix else '')
 
 
 def reconstruction_tiles(
@@ -90,9 +90,8 @@ def reconstruction_tiles(
         return pixels.unflatten(0, frames.shape[:2]).numpy()
 
     tiles = {'input': to_pixels(true)}
-    cover = hidden.repeat_interleave(patch_size, 1).repeat_interleave(patch_size, 2)
-    covered = np.where(cover.unflatten(0, frames.shape[:2])[..., None], _GREY, tiles['input'])
-    tiles[f'masked\n({hidden.float().mean():.0%} hidden)'] = covered.astype(np.uint8)
+    covered = cover_hidden(tiles['input'], masks)
+    tiles[f'masked\n({hidden.float().mean():.0%} hidden)'] = covered
     if not norm_pix:
         tiles['reconstructed'] = to_pixels(pred)
         tiles['pasted'] = to_pixels(torch.where(select, pred, true))
@@ -107,6 +106,21 @@ def reconstruction_tiles(
         torch.where(select, guessed, true)
     )
     return tiles
+
+
+def cover_hidden(images: np.ndarray, masks: Tensor) -> np.ndarray:
+    """Paint the hidden patches grey.
+
+    Args:
+        images: uint8 RGB (..., H, W, 3).
+        masks: bool (..., gh, gw), True = hidden; patches are H / gh square.
+
+    Returns:
+        uint8, as ``images``.
+    """
+    patch_size = images.shape[-2] // masks.shape[-1]
+    cover = masks.repeat_interleave(patch_size, -2).repeat_interleave(patch_size, -1)
+    return np.where(cover.cpu().numpy()[..., None], np.uint8(_GREY), images)
 
 
 def interpolate_statistics(values: Tensor, masks: Tensor) -> Tensor:
@@ -171,36 +185,55 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-def _compose(
-    rows: np.ndarray, titles: Sequence[str], captions: Sequence[str], footnote: str
+def compose_tiles(
+    rows: np.ndarray,
+    titles: Sequence[str],
+    row_titles: Sequence[str] = (),
+    captions: Sequence[str] = (),
+    footnote: str = '',
 ) -> np.ndarray:
-    """Set tiles (N, 2, columns, H, W, 3) with their titles."""
+    """Set pictures in rows and columns with their titles, enlarged if they are small.
+
+    Args:
+        rows: uint8 RGB (N, rows, columns, H, W, 3), N samples one below the other.
+        titles: of the columns.
+        row_titles: of the rows of a sample, left of them; none by default.
+        captions: N texts above the samples; none by default.
+        footnote: below all.
+
+    Returns:
+        uint8 RGB (height, width, 3).
+    """
     factor = -(-_SMALLEST_TILE // rows.shape[4])
     rows = rows.repeat(factor, axis=3).repeat(factor, axis=4)
     count, per_sample, columns, height, width, _ = rows.shape
     font, small = ImageFont.load_default(14), ImageFont.load_default(12)
     caption_height = 22 if captions else 4
+    margin = _MARGIN if row_titles else _GAP
     sample_height = caption_height + per_sample * (height + _GAP) + _GAP
-    canvas_width = _MARGIN + columns * (width + _GAP)
-    note = '\n'.join(textwrap.wrap(footnote, (canvas_width - _MARGIN) // 7))
+    canvas_width = margin + columns * (width + _GAP)
+    note = '\n'.join(textwrap.wrap(footnote, (canvas_width - margin) // 7))
     top = 44
     bottom = 12 + 16 * (note.count('\n') + 1) if note else _GAP
     canvas = Image.new('RGB', (canvas_width, top + count * sample_height + bottom), _PAPER)
     draw = ImageDraw.Draw(canvas)
     for column, title in enumerate(titles):
-        x = _MARGIN + column * (width + _GAP) + width // 2
+        x = margin + column * (width + _GAP) + width // 2
         draw.multiline_text((x, top - 6), title, _INK, font, anchor='md', align='center')
     for sample in range(count):
         y = top + sample * sample_height
         if captions:
-            draw.text((_MARGIN, y + 4), captions[sample], _INK, small)
+            draw.text((margin, y + 4), captions[sample], _INK, small)
         y += caption_height
         for row in range(per_sample):
-            middle = (_MARGIN // 2, y + height // 2)
-            draw.multiline_text(middle, ROW_TITLES[row], _INK, font, anchor='mm', align='center')
+            if row_titles:
+                middle = (margin // 2, y + height // 2)
+                draw.multiline_text(
+                    middle, row_titles[row], _INK, font, anchor='mm', align='center'
+                )
             for column in range(columns):
                 tile = Image.fromarray(np.ascontiguousarray(rows[sample, row, column]))
-                canvas.paste(tile, (_MARGIN + column * (width + _GAP), y))
+                canvas.paste(tile, (margin + column * (width + _GAP), y))
             y += height + _GAP
-    draw.multiline_text((_MARGIN, canvas.height - bottom), note, _INK, small, spacing=3)
+    draw.multiline_text((margin, canvas.height - bottom), note, _INK, small, spacing=3)
     return np.asarray(canvas)

@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 from mmvideomac.registry import DATASETS
 
 from .report_page import PAGE
+from .scalars import read_records
 
 LOSSES = ('loss', 'loss_online', 'loss_target', 'loss_consistency')
 _CURVES = (
@@ -22,6 +23,26 @@ _CURVES = (
     ('Learning rate', ('lr',)),
     ('EMA momentum of the target', ('momentum',)),
 )
+_SCORES = (
+    'davis/J&F',
+    'davis/J_mean',
+    'davis/F_mean',
+    'vip/mIoU',
+    'jhmdb/PCK@0.1',
+    'jhmdb/PCK@0.2',
+)
+_TASKS = dict(
+    davis='Objects (DAVIS): the mask of the first frame is given.',
+    vip='Body parts (VIP): those of the first frame are given.',
+    jhmdb='Joints (JHMDB): those of the first frame are given.',
+)
+_PROPAGATION = """\
+<h2>Following labels</h2>
+<p class="soft">The label of the first frame goes from frame to frame, to wherever the features
+are most similar ({}). In percent, of the labelled sample clips: they say that the tools
+work, and little about how good an encoder is.</p>
+<table><tr><th></th>{}</tr>{}</table><p></p>
+{}"""
 _INK = '#123456'  # stands for the page's text colour in the drawings
 
 
@@ -30,6 +51,7 @@ def write_report(
     out_html: str | Path,
     title: str = 'Pre-training report',
     next_steps: Sequence[tuple[str, str]] = (),
+    evaluation: str | Path | None = None,
 ) -> Path:
     """Write one self-contained HTML page: what was run, curves, pictures, next steps.
 
@@ -42,12 +64,14 @@ def write_report(
         out_html: file to write; its folder is made.
         title: heading.
         next_steps: (explanation, command) pairs.
+        evaluation: folder of ``results.json`` and pictures of
+            ``tools/evaluate_encoder.py``; what is missing is left out.
 
     Returns:
         ``out_html``.
 
     Raises:
-        FileNotFoundError: if no run in ``work_dir`` logged anything.
+        FileNotFoundError, ValueError: if no run in ``work_dir`` logged anything.
     """
     run = _newest_run(Path(work_dir))
     scalars = read_scalars(run / 'scalars.json')
@@ -64,6 +88,7 @@ def write_report(
         losses=_loss_table(scalars),
         curves=''.join(_curve(name, keys, scalars) for name, keys in _CURVES),
         reconstructions=_reconstructions(pictures),
+        propagation=_propagation(Path(evaluation)) if evaluation else '',
         data=_figure(contact_sheet(dataset), 'The first frame of some of the training videos.'),
         next_steps=''.join(
             f'<p>{escape(text)}</p><pre><code>{escape(command)}</code></pre>'
@@ -79,16 +104,11 @@ def write_report(
 def read_scalars(path: str | Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Read mmengine's ``scalars.json``: name -> (steps, values), finite values only."""
     series: dict[str, list[tuple[int, float]]] = {}
-    with open(path, encoding='utf-8') as file:
-        for line in file:
-            try:
-                record = json.loads(line)
-            except json.JSONDecodeError:
-                continue  # the last line of a run that was killed
-            step = record.pop('step')
-            for name, value in record.items():
-                if isinstance(value, int | float) and np.isfinite(value):
-                    series.setdefault(name, []).append((step, value))
+    for record in read_records(path):
+        step = record.pop('step')
+        for name, value in record.items():
+            if isinstance(value, int | float) and np.isfinite(value):
+                series.setdefault(name, []).append((step, value))
     return {
         name: (np.array([step for step, _ in pairs]), np.array([value for _, value in pairs]))
         for name, pairs in series.items()
@@ -202,6 +222,31 @@ def _reconstructions(pictures: Sequence[Path]) -> str:
         when = 'Before training' if step == 0 else f'After {step:,} iterations'
         figures.append(_figure(np.asarray(Image.open(path).convert('RGB')), when))
     return ''.join(figures)
+
+
+def _propagation(folder: Path) -> str:
+    """The section about following labels: scores of several encoders, and pictures."""
+    results = folder / 'results.json'
+    if not results.is_file():
+        return ''
+    lines = {}
+    for row in json.loads(results.read_text()):
+        lines.setdefault(row['encoder'], {}).update(row['metrics'])
+        setting = row['setting']
+    names = [name for name in _SCORES if any(name in line for line in lines.values())]
+    head = ''.join(f'<th>{escape(name)}</th>' for name in names)
+    body = ''.join(
+        f'<tr><th>{escape(encoder)}</th>'
+        + ''.join(f'<td>{line[name]:.1f}</td>' if name in line else '<td></td>' for name in names)
+        + '</tr>'
+        for encoder, line in lines.items()
+    )
+    figures = [
+        _figure(np.asarray(Image.open(path)), caption)
+        for task, caption in _TASKS.items()
+        for path in sorted(folder.glob(f'{task}_*.png'))[:2]
+    ]
+    return _PROPAGATION.format(escape(setting), head, body, ''.join(figures))
 
 
 def _figure(image: np.ndarray, caption: str) -> str:

@@ -69,6 +69,7 @@ small as long as both predict little.</p>
 <p class="soft">The same frames and masks before and after. Frame 1 is reconstructed by the online
 network, frame 2 by its moving average (the target).</p>
 $reconstructions
+$propagation
 <h2>Data</h2>
 $data
 <h2>What to do next</h2>

@@ -150,6 +150,19 @@ class TestDecordReader:
         means = [frame.mean() for frame in frames]
         assert means == pytest.approx([160, 24, 32], abs=3)
 
+    @pytest.mark.parametrize('width', [32, 96, 144, 160])
+    def test_rows_that_decord_pads(self, tmp_path, width):
+        path = str(tmp_path / 'a.mp4')
+        writer = cv2.VideoWriter(path, cv2.VideoWriter_fourcc(*'mp4v'), 10.0, (width, 64))
+        ramp = np.linspace(0, 255, width).astype(np.uint8)
+        frame = np.stack([np.tile(ramp, (64, 1))] * 3, -1)
+        for _ in range(3):
+            writer.write(frame)
+        writer.release()
+        (read,) = DecordReader().read(path, (2,))
+        assert read.shape == (64, width, 3)
+        assert np.abs(read.astype(int) - frame).max() < 24
+
     def test_missing_frame(self, tmp_path):
         path = str(make_video(tmp_path / 'v.mp4', 5))
         for index in (5, -1):

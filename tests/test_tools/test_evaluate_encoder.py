@@ -38,7 +38,9 @@ def run(*args):
 def test_all_tasks_of_several_encoders_in_one_table(config, data, tmp_path, capsys):
     files = ['--json', tmp_path / 'new/r.json', '--markdown', tmp_path / 'r.md']
     options = [*data, '--protocol', 'crw', '--work-dir', tmp_path / 'wd', '--max-frames', 3]
+    files += ['--pictures', tmp_path / 'pictures']
     assert run(config, 'random', 'color', *options, *files) == 0
+    assert len(list((tmp_path / 'pictures').glob('*.png'))) == 5
     rows = json.loads((tmp_path / 'new/r.json').read_text())
     assert [(row['encoder'], row['task'], row['clips']) for row in rows] == [
         (encoder, task, clips)

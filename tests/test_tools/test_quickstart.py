@@ -64,6 +64,9 @@ def test_own_clips_end_to_end(tool, clips, tmp_path, monkeypatch, capfd):
     """Two epochs of one step each, with the real model, tools/train.py and the report."""
     monkeypatch.setenv('MMVIDEOMAC_CACHE', str(tmp_path / 'cache'))
     monkeypatch.setattr(tool, 'measure_speed', lambda cfg: 50.0)
+    make_samples = tool.make_samples
+    small = ['--clips', '1', '--frames', '4', '--size', '96x128']
+    monkeypatch.setattr(tool, 'make_samples', lambda out: make_samples(out, *small))
     out = tmp_path / 'out'
     (out / 'run').mkdir(parents=True)
     (out / 'run' / 'stale').write_text('')
@@ -76,6 +79,10 @@ def test_own_clips_end_to_end(tool, clips, tmp_path, monkeypatch, capfd):
     assert '2 in 2 epochs' in html and 'After 2 iterations' in html
     checkpoint = (out / 'run' / 'last_checkpoint').read_text().strip()
     assert Path(checkpoint).is_file()
+    for text in ('<th>epoch_2.pth</th>', '<th>random</th>', 'davis/J&amp;F', 'vip/mIoU', 'PCK@0.2'):
+        assert text in html
+    for caption in ('Objects (DAVIS)', 'Body parts (VIP)', 'Joints (JHMDB)'):
+        assert 1 <= html.count(f'<figcaption>{caption}') <= 2
     # The commands shown name files that exist.
     (command,) = (line for line in printed.splitlines() if 'visualize_reconstruction' in line)
     root = TOOL.parents[1]

@@ -10,22 +10,22 @@ from mmpretrain.models.utils.sparse_modules import SparseHelper
 from mmpretrain.registry import MODELS as MMPRETRAIN
 from torch import Tensor, nn
 
+from mmvideomac.apis.encoders import encoder_config
 from mmvideomac.models.sparse import BACKENDS
 from mmvideomac.registry import MODELS
 
 #: Pixels along the edge of a mask patch.
 PATCH = 32
 
-#: Family -> ours, mmpretrain's for SparK, mmpretrain's dense one, and their settings.
-_FAMILIES = dict(
-    convnext=('SparseConvNeXt', 'SparseConvNeXt', 'ConvNeXt', {}),
-    convnextv2=(
-        'SparseConvNeXtV2',
+#: Ours -> mmpretrain's for SparK, mmpretrain's dense one, and their settings.
+_PEERS = dict(
+    SparseConvNeXt=('SparseConvNeXt', 'ConvNeXt', {}),
+    SparseConvNeXtV2=(
         'SparseConvNeXt',
         'ConvNeXt',
         dict(use_grn=True, layer_scale_init_value=0.0),
     ),
-    resnet=('SparseResNet', 'SparseResNet', 'ResNet', {}),
+    SparseResNet=('SparseResNet', 'ResNet', {}),
 )
 
 
@@ -39,29 +39,31 @@ def build_ours(name: str, backend: str = 'native') -> nn.Module:
     """Our encoder, for example ``convnextv2_tiny`` or ``resnet50``.
 
     Raises:
-        ValueError: for an unknown encoder.
+        ValueError: for an unknown encoder, or one that has no peers here.
     """
-    family, size = _split(name)
-    return _build(MODELS, _FAMILIES[family][0], sparse_backend=backend, **size)
+    kind, size = _split(name)
+    return MODELS.build(dict(type=kind, sparse_backend=backend, **size))
 
 
 def build_spark(name: str) -> nn.Module:
     """mmpretrain's encoder of SparK; :func:`spark_forward` runs it."""
-    family, size = _split(name)
-    if family == 'resnet':
+    kind, size = _split(name)
+    spark, _, options = _PEERS[kind]
+    if kind == 'SparseResNet':
         # One process: the plain norm and the synchronised one compute the same.
         options = dict(norm_cfg=dict(type='SparseBatchNorm2d'))
     else:
-        options = dict(gap_before_output=False, **_FAMILIES[family][3])
-    return _build(MMPRETRAIN, f'mmpretrain.{_FAMILIES[family][1]}', **options, **size)
+        options = dict(gap_before_output=False, **options)
+    return _build_peer(spark, **options, **size)
 
 
 def build_dense(name: str) -> nn.Module:
     """mmpretrain's plain encoder, which sees the whole image."""
-    family, size = _split(name)
-    options = {} if family == 'resnet' else dict(gap_before_final_norm=False)
-    options |= _FAMILIES[family][3]
-    return _build(MMPRETRAIN, f'mmpretrain.{_FAMILIES[family][2]}', **options, **size)
+    kind, size = _split(name)
+    _, dense, options = _PEERS[kind]
+    if kind != 'SparseResNet':
+        options = dict(gap_before_final_norm=False, **options)
+    return _build_peer(dense, **options, **size)
 
 
 def spark_forward(encoder: nn.Module, images: Tensor, mask: Tensor) -> Tensor:
@@ -90,18 +92,14 @@ def random_mask(batch: int, grid: tuple[int, int], ratio: float, seed: int) -> T
 
 
 def _split(name: str) -> tuple[str, dict]:
-    family, _, arch = name.partition('_')
-    if family in ('convnext', 'convnextv2') and arch:
-        return family, dict(arch=arch)
-    if name.startswith('resnet') and name[6:].isdigit():
-        return 'resnet', dict(depth=int(name[6:]))
-    raise ValueError(
-        f'unknown encoder {name!r}: use convnext_<size>, convnextv2_<size> (tiny, small, ...) '
-        'or resnet<depth> (18, 34, 50, 101)'
-    )
+    """Our class, and the size as all three spell it."""
+    size = encoder_config(name)
+    kind = size.pop('type')
+    if kind not in _PEERS:
+        raise ValueError(f'unknown peers of {name}: use a ConvNeXt (V1, V2) or a ResNet')
+    return kind, size
 
 
-def _build(registry, kind: str, **options) -> nn.Module:
+def _build_peer(kind: str, **options) -> nn.Module:
     # In mmpretrain's scope its sparse norms are found by name.
-    scope = dict(_scope_='mmpretrain') if registry is MMPRETRAIN else {}
-    return registry.build(dict(type=kind, **options, **scope))
+    return MMPRETRAIN.build(dict(type=f'mmpretrain.{kind}', _scope_='mmpretrain', **options))

@@ -29,6 +29,9 @@ class AtomicCheckpointHook(CheckpointHook):
       (replaced each time, deleted once the epoch's own checkpoint exists).
     * Iteration checkpoints are saved at optimiser steps only: in between, under
       gradient accumulation, part of the gradient would be lost.
+    * With ``save_best``, the name of one score, the weights of the best one are in
+      ``best_davis_J_F_epoch_<n>.pth``; it replaces its predecessor in the same way.
+      A resumed run goes on from that score.
     * Before training, a checkpoint whose parameters are not exactly the model's
       is an error. (``load_from`` alone would log a warning and train on.) To
       start from a part of a model use ``init_cfg=dict(type='Pretrained')``.
@@ -39,13 +42,22 @@ class AtomicCheckpointHook(CheckpointHook):
             the last save. None for never.
         backend_args: As in mmengine; by default local files, written by rename.
         **kwargs: As in :class:`mmengine.hooks.CheckpointHook`.
+
+    Raises:
+        ValueError: if ``save_best`` names several scores; before training, if nothing
+            gives a score.
     """
+
+    # Scores of which more is better, for `save_best` without `rule`.
+    _default_greater_keys = [*CheckpointHook._default_greater_keys, 'J&F', 'PCK']
 
     def __init__(
         self, *args, minutes: float | None = None, backend_args: dict | None = None, **kwargs
     ) -> None:
         backend_args = backend_args or dict(backend='atomic_local')
         super().__init__(*args, backend_args=backend_args, **kwargs)
+        if self.save_best and len(self.save_best) > 1:
+            raise ValueError(f'save_best={self.save_best}: the best is kept by one score')
         self.minutes = minutes
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -63,6 +75,11 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def before_train(self, runner: Runner) -> None:
         super().before_train(runner)
+        if self.save_best and runner.val_loop is None:
+            raise ValueError(
+                f'save_best={self.save_best} of the checkpoint hook needs scores: add a probe, as '
+                'configs/videomac_cnxv2t_yt18_probe.py does.'
+            )
         self._saved_at = time.monotonic()
         accumulation = runner.optim_wrapper._accumulative_counts
         if not self.by_epoch and self.interval % accumulation:
@@ -100,9 +117,47 @@ class AtomicCheckpointHook(CheckpointHook):
             runner.message_hub.update_info('keep_ckpt_ids', kept)
         self._write(runner, self.filename_tmpl.format(step), meta)
         for filename in [*map(self.filename_tmpl.format, outdated), MID_EPOCH_FILE]:
-            path = self.file_backend.join_path(self.out_dir, filename)
-            if is_main_process() and self.file_backend.isfile(path):
-                self.file_backend.remove(path)
+            self._remove(self.file_backend.join_path(self.out_dir, filename))
+
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, float]) -> None:
+        # mmengine deletes the former best before it writes the new one, under a name
+        # that a shell takes apart (J&F), and ends training over a misspelt score.
+        if not self.save_best:
+            return
+        if 'auto' in self.key_indicators:
+            self._init_rule(self.rules, [next(iter(metrics))])
+        (key,), (rule,), hub = self.key_indicators, self.rules, runner.message_hub
+        if key not in metrics:
+            runner.logger.warning(f'save_best={key!r} is none of the scores: {", ".join(metrics)}')
+            return
+        best = hub.runtime_info.get('best_score', self.init_value_map[rule])
+        if not self.is_better_than[key](metrics[key], best):
+            return
+        meta = dict(epoch=runner.epoch, iter=runner.iter)
+        step = meta['epoch' if self.by_epoch else 'iter']
+        name = re.sub(r'[^\w.-]', '_', f'best_{key}_{self.filename_tmpl.format(step)}')
+        former = self.best_ckpt_path
+        self.best_ckpt_path = self.file_backend.join_path(self.out_dir, name)
+        hub.update_info('best_score', metrics[key])
+        hub.update_info('best_ckpt', self.best_ckpt_path)
+        runner.save_checkpoint(
+            self.out_dir,
+            name,
+            save_optimizer=False,
+            save_param_scheduler=False,
+            meta=dict(meta),
+            by_epoch=False,
+            backend_args=self.backend_args,
+        )
+        runner.logger.info(f'{key} {metrics[key]:.2f} is the best so far: saved {name}')
+        if self.last_ckpt is not None:  # what is resumed must know of it
+            self._save_checkpoint_with_step(runner, step, meta)
+        if former not in (None, self.best_ckpt_path):
+            self._remove(former)
+
+    def _remove(self, path: str) -> None:
+        if is_main_process() and self.file_backend.isfile(path):
+            self.file_backend.remove(path)
 
     def _write(self, runner: Runner, filename: str, meta: dict) -> None:
         self.last_ckpt = self.file_backend.join_path(self.out_dir, filename)

@@ -161,6 +161,10 @@ class SparseConvNeXt(ConvNeXt):
         """Input pixels per site of the last stage; a mask patch is a multiple of it."""
         return self.downsample_layers[0][0].stride[0] * 2 ** (self.num_stages - 1)
 
+    def train(self, mode: bool = True) -> SparseConvNeXt:
+        super().train(mode)
+        return self  # mmpretrain's forgets it, and with it eval()
+
     def forward(self, x: Tensor, mask: Tensor | PatchLayout | None = None) -> tuple[Tensor, ...]:
         """Encode images, or the visible patches of them.
 
@@ -207,7 +211,18 @@ class SparseConvNeXt(ConvNeXt):
 
 @MODELS.register_module()
 class SparseConvNeXtV2(SparseConvNeXt):
-    """:class:`SparseConvNeXt` with GRN and without LayerScale: ConvNeXt V2."""
+    """:class:`SparseConvNeXt` with GRN and without LayerScale: ConvNeXt V2.
 
-    def __init__(self, arch: str | dict = 'tiny', **kwargs) -> None:
-        super().__init__(arch=arch, use_grn=True, layer_scale_init_value=0.0, **kwargs)
+    The two defaults may be spelled out, as mmpretrain's configs of ConvNeXt V2 do.
+    """
+
+    def __init__(
+        self,
+        arch: str | dict = 'tiny',
+        use_grn: bool = True,
+        layer_scale_init_value: float = 0.0,
+        **kwargs,
+    ) -> None:
+        super().__init__(
+            arch=arch, use_grn=use_grn, layer_scale_init_value=layer_scale_init_value, **kwargs
+        )

@@ -14,7 +14,6 @@ from mmengine.model import BaseModel
 from mmpretrain.structures import DataSample
 from torch import Tensor
 
-from mmvideomac.evaluation.encoder_weights import load_encoder
 from mmvideomac.evaluation.features import FeatureExtractor
 from mmvideomac.evaluation.labels import (
     labels_to_state,
@@ -25,6 +24,7 @@ from mmvideomac.evaluation.labels import (
 from mmvideomac.evaluation.propagation import propagate
 from mmvideomac.evaluation.protocols import TASKS, Protocol, get_protocol
 from mmvideomac.registry import MODELS
+from mmvideomac.utils.encoder_weights import load_encoder
 
 
 @MODELS.register_module()
@@ -40,7 +40,7 @@ class LabelPropagation(BaseModel):
     depend on its length (but for the predictions).
 
     ``load_state_dict`` takes the encoder out of any checkpoint that holds one
-    (:func:`~mmvideomac.evaluation.encoder_weights.find_encoder`).
+    (:func:`~mmvideomac.utils.encoder_weights.find_encoder`).
 
     Args:
         backbone (dict): the encoder, one of ours or of mmpretrain's.

@@ -81,6 +81,11 @@ def test_equals_dense_network_times_mask(variant):
     torch.testing.assert_close(net(x, mask)[0], expected, atol=1e-5, rtol=1e-5)
 
 
+def test_modes_can_be_chained():
+    net = SparseConvNeXt(ARCH)
+    assert net.train() is net and net.eval() is net and not net.training
+
+
 @pytest.mark.parametrize('variant', ['v1', 'v2'])
 @pytest.mark.parametrize('out_indices, gap', [((0, 1, 2, 3), False), (-1, True), ((1, -1), True)])
 def test_without_mask_is_mmpretrain(variant, out_indices, gap):

@@ -1,10 +1,9 @@
-import numpy as np
 import pytest
 import torch
 from mmengine.registry import DefaultScope
 
-from mmvideomac.evaluation.encoder_weights import find_encoder, load_encoder, read_state_dict
 from mmvideomac.registry import MODELS
+from mmvideomac.utils.encoder_weights import find_encoder, load_encoder
 from tests.test_models.utils import ARCH, randomize
 
 ENCODER = dict(type='SparseConvNeXtV2', arch=ARCH)
@@ -53,15 +52,6 @@ def test_classifiers_and_plain_encoders(pretraining, prefix):
     assert equal(find_encoder(state, build(), 'x.pth'), encoder)
 
 
-def test_files(tmp_path, pretraining):
-    path = tmp_path / 'a.pth'
-    meta = dict(iter=np.float64(3.0))
-    torch.save(dict(state_dict=pretraining, meta=meta, optimizer={}), path)
-    assert equal(read_state_dict(str(path)), pretraining)
-    torch.save({f'module.{key}': value for key, value in pretraining.items()}, path)
-    assert equal(read_state_dict(str(path)), pretraining)
-
-
 @pytest.mark.parametrize(
     'other, message',
     [
@@ -90,20 +80,3 @@ def test_no_target_network(pretraining):
 def test_no_encoder_in_it():
     with pytest.raises(ValueError, match=r'x\.pth holds no usable encoder'):
         load_encoder(build(), {'fc.weight': torch.zeros(3)}, 'x.pth')
-
-
-def test_files_that_are_no_checkpoints(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r'none\.pth does not exist'):
-        read_state_dict(str(tmp_path / 'none.pth'))
-    path = tmp_path / 'a.pth'
-    torch.save(dict(a=torch.zeros(1000)), path)
-    whole = path.read_bytes()
-    path.write_bytes(whole[:500])
-    with pytest.raises(ValueError, match=r'a\.pth is incomplete'):
-        read_state_dict(str(path))
-    path.write_text('not a checkpoint')
-    with pytest.raises(ValueError, match=r'a\.pth cannot be read as a checkpoint'):
-        read_state_dict(str(path))
-    torch.save([1, 2], path)
-    with pytest.raises(ValueError, match='holds no tensors by name'):
-        read_state_dict(str(path))

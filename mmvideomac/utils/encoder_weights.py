@@ -3,52 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
-from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
-from mmvideomac.utils.checkpoint import (
-    describe_encoder,
-    is_complete,
-    load_state_dict_strictly,
-)
+from .checkpoint import describe_encoder, load_state_dict_strictly
 
 #: Where a checkpoint may hold the encoder, the likeliest first.
 _PLACES = dict(
     online=('backbone.', 'encoder.', 'model.backbone.', 'extractor.backbone.', ''),
     target=('target.backbone.', 'target_backbone.', 'ema_backbone.'),
 )
-
-
-def read_state_dict(path: str) -> dict[str, Tensor]:
-    """The state dict of a checkpoint file or URL: of mmengine, or plain.
-
-    Nothing but tensors and plain values is unpickled.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is incomplete, or no checkpoint.
-    """
-    if '://' not in path:
-        if not Path(path).is_file():
-            raise FileNotFoundError(f'the checkpoint {path} does not exist')
-        if not is_complete(path):
-            raise ValueError(f'the checkpoint {path} is incomplete (was the disk full?)')
-    try:
-        content = CheckpointLoader.load_checkpoint(path, map_location='cpu')
-    except Exception as error:  # whatever the unpickler trips over
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(f'{path} cannot be read as a checkpoint ({reason})') from error
-    for key in ('state_dict', 'model'):
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    state = {}
-    if isinstance(content, Mapping):
-        state = {key: value for key, value in content.items() if isinstance(value, Tensor)}
-    if not state:
-        raise ValueError(f'{path} is no checkpoint: it holds no tensors by name')
-    return {key.removeprefix('module.'): value for key, value in state.items()}
 
 
 def find_encoder(

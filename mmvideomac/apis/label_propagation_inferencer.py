@@ -1,0 +1,258 @@
+"""Objects or points of a first frame, followed through any video."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from itertools import tee
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.utils import ProgressBar
+
+from mmvideomac.datasets import VideoReadError
+from mmvideomac.evaluation.encoder import (
+    BASELINES,
+    encoder_settings,
+    load_weights,
+    use_mean_color,
+)
+from mmvideomac.models.label_propagation import LabelPropagation
+from mmvideomac.registry import MODELS
+from mmvideomac.utils.logging import quiet
+
+from .first_label import first_mask as read_first_mask
+from .first_label import first_points as read_first_points
+from .propagation_writer import MaskWriter, PointWriter, PropagationWriter
+from .video_frames import VideoFrames
+
+#: Frames per second of the overlay where the video, a folder, has none.
+_FPS_OF_FOLDERS = 24.0
+
+PathLike = str | os.PathLike
+Points = Mapping[str, Sequence[float]] | Sequence[Sequence[float]]
+
+
+@dataclass
+class PropagationResult:
+    """What became of a video.
+
+    Attributes:
+        setting: Protocol and features.
+        num_frames: That were gone through.
+        labels: uint8 (T, H, W) of ids, or float64 (2, J, T) of points, x and y in pixels
+            from 0, -1 for what is not seen. None if they were not to be kept.
+        error: What stopped it after these frames, if anything.
+    """
+
+    setting: str
+    num_frames: int
+    labels: np.ndarray | None = None
+    error: str | None = None
+
+
+class LabelPropagationInferencer:
+    """Follows objects or points of a first frame through a video, by any encoder.
+
+    The counterpart of mmpretrain's inferencers, with a lazy video for a batch of images:
+    frames are decoded, encoded, labelled and written one by one, so that memory does not
+    depend on the length of the video.
+
+    >>> inferencer = LabelPropagationInferencer('configs/videomac_cnxv2s_yt18.py', 'epoch_100.pth')
+    >>> inferencer('clip.mp4', first_mask='first.png', out='overlay.mp4')
+    >>> for frame, points in inferencer.follow('clip.mp4', first_points={'nose': [120, 80]}): ...
+
+    Masks follow the rules that a protocol has for DAVIS (those for VIP if the config is
+    one of ``configs/benchmarks/vip``), points those for JHMDB.
+
+    Args:
+        model: Config, or path of one: of pre-training, of an mmpretrain model, or of
+            ``configs/benchmarks``. None with ``pretrained='color'``.
+        pretrained: Path or URL of a checkpoint of any kind with that encoder;
+            ``'random'``: the encoder as initialised; ``'color'``: none, mean colours.
+        device: Default: a GPU if there is one.
+        **settings: Fields of :class:`~mmvideomac.models.LabelPropagation` to change:
+            ``protocol`` (default ``'videomac'``), ``stage``, ``stride``,
+            ``stride_method``, ``network``, ``rules``. None leaves that of the config.
+
+    Raises:
+        FileNotFoundError, ValueError: if the config or checkpoint is missing, holds no
+            such encoder, or a setting is not possible.
+    """
+
+    def __init__(
+        self,
+        model: PathLike | Config | None,
+        pretrained: PathLike,
+        device: str | torch.device | None = None,
+        **settings,
+    ) -> None:
+        pretrained = os.fspath(pretrained)
+        self.config = _propagation_config(model, pretrained, settings)
+        self.device = torch.device(device or get_device())
+        task = self.config.model.get('task', 'davis')
+        self._mask_task = 'vip' if task == 'vip' else 'davis'
+        self._models = {self._mask_task: self._build(self._mask_task)}
+        if pretrained not in BASELINES:
+            with quiet():
+                load_weights(self._models[self._mask_task], pretrained)
+
+    def follow(
+        self,
+        video: PathLike | VideoFrames,
+        *,
+        first_mask: PathLike | np.ndarray | None = None,
+        first_points: PathLike | Points | None = None,
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Frames with their labels, lazily.
+
+        Args:
+            video: File, folder of frames, or :class:`VideoFrames` for a part of it.
+            first_mask: See :func:`~mmvideomac.apis.first_label.first_mask`.
+            first_points: See :func:`~mmvideomac.apis.first_label.first_points`.
+
+        Yields:
+            Frame uint8 (H, W, 3), RGB, and label: ids, uint8 (H, W), or points,
+            float64 (2, J), x and y in pixels from 0, -1 for a point that is not seen.
+
+        Raises:
+            FileNotFoundError, ValueError, VideoReadError: at once for what the arguments
+                name; a VideoReadError also from the iterator, where the video breaks.
+        """
+        if (first_mask is None) == (first_points is None):
+            raise ValueError('give either a first mask or first points')
+        clip = video if isinstance(video, VideoFrames) else VideoFrames(video)
+        shown, encoded = tee(clip)
+        if first_mask is not None:
+            label = read_first_mask(first_mask, clip.size)
+            labels = self._model(self._mask_task).follow_masks(encoded, label)
+        else:
+            label, _ = read_first_points(first_points, clip.size)
+            labels = self._model('jhmdb').follow_points(encoded, label)
+        return ((frame, label.numpy()) for frame, label in zip(shown, labels, strict=False))
+
+    def __call__(
+        self,
+        video: PathLike | VideoFrames,
+        *,
+        first_mask: PathLike | np.ndarray | None = None,
+        first_points: PathLike | Points | None = None,
+        out: PathLike | None = None,
+        labels_out: PathLike | None = None,
+        keep_labels: bool = True,
+        show_progress: bool = True,
+    ) -> PropagationResult:
+        """Go through a video, and write what is found as it comes.
+
+        Args:
+            video, first_mask, first_points: See :meth:`follow`.
+            out: Overlay video to write, an .mp4 file that browsers play. Default: none.
+            labels_out: Where to write labels: a folder for masks (indexed PNG files,
+                named as the frames), a .json file for points. Default: beside ``out``,
+                ``<out>_masks/`` or ``<out>_points.json``.
+            keep_labels: Whether to return the labels, which takes memory.
+            show_progress: On stderr, with the remaining time.
+
+        Returns:
+            The result. If the video breaks midway, that of the frames before, with the
+            ``error``; what was written of them is kept, also if it is interrupted.
+
+        Raises:
+            FileNotFoundError, ValueError, VideoReadError: before anything was done.
+            OSError: if an output cannot be written.
+        """
+        if labels_out is not None and out is None:
+            raise ValueError('labels_out goes with out, the overlay video')
+        clip = video if isinstance(video, VideoFrames) else VideoFrames(video)
+        frames = self.follow(clip, first_mask=first_mask, first_points=first_points)
+        task = self._mask_task if first_points is None else 'jhmdb'
+        result, labels = PropagationResult(self._model(task).description, 0), []
+        writer = out and _writer(clip, first_mask, first_points, out, labels_out)
+        bar = ProgressBar(len(clip), file=sys.stderr) if show_progress else None
+        with writer or nullcontext():
+            try:
+                for name, (frame, label) in zip(clip.names, frames, strict=False):
+                    if writer:
+                        writer.write_label(name, frame, label)
+                    if keep_labels:
+                        labels.append(label)
+                    result.num_frames += 1
+                    if bar:
+                        bar.update()
+            except VideoReadError as error:
+                if not result.num_frames:
+                    raise
+                result.error = str(error)
+            finally:
+                if bar:
+                    print(file=sys.stderr)
+        if keep_labels:
+            result.labels = np.stack(labels, 0 if first_points is None else -1)
+        return result
+
+    def _model(self, task: str) -> LabelPropagation:
+        """The encoder with the rules of a task."""
+        if task not in self._models:
+            model, first = self._build(task), self._models[self._mask_task]
+            model.extractor.backbone.load_state_dict(first.extractor.backbone.state_dict())
+            self._models[task] = model
+        return self._models[task]
+
+    def _build(self, task: str) -> LabelPropagation:
+        seed = (self.config.get('randomness') or {}).get('seed') or 0
+        with torch.random.fork_rng(), quiet():
+            torch.manual_seed(seed)
+            model = MODELS.build({**self.config.model, 'task': task})
+            model.init_weights()
+        return model.to(self.device).eval()
+
+
+def _writer(
+    clip: VideoFrames,
+    first_mask: PathLike | np.ndarray | None,
+    first_points: PathLike | Points | None,
+    out: PathLike,
+    labels_out: PathLike | None,
+) -> PropagationWriter:
+    inputs = [clip.path, *(x for x in (first_mask, first_points) if isinstance(x, PathLike))]
+    arguments = (out, labels_out, clip.fps or _FPS_OF_FOLDERS, inputs)
+    if first_points is None:
+        return MaskWriter(*arguments)
+    _, names = read_first_points(first_points, clip.size)
+    return PointWriter(*arguments, names=names)
+
+
+def _propagation_config(
+    source: PathLike | Config | None, pretrained: str, settings: dict
+) -> Config:
+    """A config whose ``model`` is a LabelPropagation.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it has no encoder, or there is no config, and no need for none.
+    """
+    name = 'the config'
+    if source is None:
+        if pretrained != 'color':
+            raise ValueError(f'{pretrained} needs the config that it was trained with')
+        source = Config(dict(model=dict(backbone=dict(type='MeanColor'))))
+    elif not isinstance(source, Config):
+        name = os.fspath(source)
+        if not Path(name).is_file():
+            raise FileNotFoundError(f'the config {name} does not exist')
+        source = Config.fromfile(name)
+    encoder = encoder_settings(source, name)
+    kept = {key: source.model[key] for key in ('task', 'protocol') if key in source.model}
+    given = {key: value for key, value in settings.items() if value is not None}
+    defaults = dict(type='LabelPropagation', network='online', protocol='videomac')
+    model = {**defaults, **kept, **encoder, **given}
+    config = Config(dict(model=model, randomness=source.get('randomness')))
+    if pretrained == 'color':
+        use_mean_color(config.model)
+    return config

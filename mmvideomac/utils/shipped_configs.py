@@ -1,0 +1,65 @@
+"""Configs that come with the package: ``_base_ = 'mmvideomac::videomac_cnxv2s_yt18.py'``.
+
+mmengine resolves ``package::config`` for OpenMMLab's own packages alone, and refuses
+configs that lie in no sub-folder.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from pathlib import Path
+
+from mmengine.config import Config
+
+#: What the names of shipped configs begin with.
+PREFIX = 'mmvideomac::'
+
+
+def config_folder() -> Path:
+    """Where the configs lie: in the installed package, or in the repository beside it.
+
+    Raises:
+        FileNotFoundError: if the package was installed without them.
+    """
+    package = Path(__file__).resolve().parents[1]
+    for root in (package / '.mim', package.parent):
+        if (root / 'model-index.yml').is_file():
+            return root / 'configs'
+    raise FileNotFoundError(f'{package} was installed without its configs: install it again')
+
+
+def find_config(name: str) -> Path:
+    """The file of a shipped config.
+
+    Args:
+        name: For example ``'mmvideomac::videomac_cnxv2s_yt18.py'``.
+
+    Raises:
+        FileNotFoundError: if there is none of that name.
+    """
+    folder, relative = config_folder(), name.removeprefix(PREFIX)
+    path = folder / relative
+    if not path.is_file():
+        names = [file.relative_to(folder).as_posix() for file in folder.rglob('*.py')]
+        close = [f'{PREFIX}{match}' for match in get_close_matches(relative, names)]
+        advice = f'; do you mean {" or ".join(close)}?' if close else f', see {folder}'
+        raise FileNotFoundError(f'mmvideomac has no config {relative!r}{advice}')
+    return path
+
+
+def resolve_shipped_configs() -> None:
+    """Have ``Config.fromfile`` find bases that are named ``mmvideomac::...``.
+
+    They are inherited as if they lay in the project's own folder, with their
+    ``default_scope``. mmengine would also write ``_scope_`` into every ``dict(type=...)``
+    of such a base; that of ``collate_fn`` would end up among the arguments of
+    ``default_collate``, which has none of that name.
+    """
+    resolve = Config._get_cfg_path
+
+    def get_cfg_path(cfg_path: str, filename: str) -> tuple[str, str | None]:
+        if cfg_path.startswith(PREFIX):
+            return str(find_config(cfg_path)), None
+        return resolve(cfg_path, filename)
+
+    Config._get_cfg_path = staticmethod(get_cfg_path)

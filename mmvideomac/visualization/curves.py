@@ -1,0 +1,156 @@
+"""Curves of what runs logged: Figures 6 and 7 of VideoMAC (Pei et al., CVPR 2024)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, reduce
+from itertools import takewhile
+from math import ceil, inf
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from mmengine.config import Config
+
+from .scalars import read_records
+
+#: The consistency loss without its weight gamma. The log has ``loss_consistency``, gamma * L_c.
+UNWEIGHTED = 'L_c'
+_LOG = 'vis_data/scalars.json'
+#: Fewer points are marked.
+_FEW = 10
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training run, as its logs tell it.
+
+    Attributes:
+        name (str): in the legend.
+        records (list[dict]): of the whole run; one without ``iter`` is of a
+            validation, whose ``step`` counts epochs if training does.
+        config (Path): what mmengine dumped beside the newest log.
+    """
+
+    name: str
+    records: list[dict]
+    config: Path
+
+    @cached_property
+    def epoch_length(self) -> int | None:
+        """Iterations of an epoch; None if the log has no second epoch to tell it from.
+
+        The smallest number that agrees with the log, which names epochs only every so
+        many iterations.
+        """
+        places = [(r['iter'], r['epoch']) for r in self.records if 'iter' in r and 'epoch' in r]
+        if not places or max(epoch for _, epoch in places) < 2:
+            return None
+        return max(ceil(iteration / epoch) for iteration, epoch in places)
+
+    def series(self, key: str, axis: str) -> tuple[np.ndarray, np.ndarray]:
+        """Places and finite values of one curve.
+
+        Args:
+            key: name in the log, or :data:`UNWEIGHTED`.
+            axis: ``'epoch'``, which needs :attr:`epoch_length`, or ``'iteration'``.
+
+        Raises:
+            ValueError: naming the run, if it logged no such thing.
+        """
+        logged = 'loss_consistency' if key == UNWEIGHTED else key
+        scale = 1 / self._gamma() if key == UNWEIGHTED else 1
+        points = [
+            (self._place(record, axis), record[logged] * scale)
+            for record in self.records
+            if isinstance(record.get(logged), int | float) and np.isfinite(record[logged])
+        ]
+        if not points:
+            known = sorted({name for record in self.records for name in record})
+            raise ValueError(f'{self.name} logged no {logged!r}, but {", ".join(known)}')
+        places, values = zip(*points, strict=True)
+        return np.array(places), np.array(values)
+
+    def _place(self, record: dict, axis: str) -> float:
+        by_epoch = 'iter' not in record and self.epoch_length is not None
+        if axis == 'epoch':
+            return record['step'] if by_epoch else record['step'] / self.epoch_length
+        return record['step'] * self.epoch_length if by_epoch else record['step']
+
+    def _gamma(self) -> float:
+        if not self.config.is_file():
+            raise ValueError(f'{self.name}: {UNWEIGHTED} needs the weight in {self.config}')
+        model = Config.fromfile(self.config).get('model') or {}
+        gamma = (model.get('consistency_loss') or {}).get('loss_weight', 1.0)
+        if gamma == 0:
+            raise ValueError(
+                f'{self.name}: {UNWEIGHTED} was logged times a weight of 0. Leave the run out, or '
+                'train it with a tiny model.consistency_loss.loss_weight'
+            )
+        return gamma
+
+
+def read_run(path: str | Path, name: str | None = None) -> Run:
+    """Read the log of a run, pieces of an interrupted one put together.
+
+    Args:
+        path: work directory of ``tools/train.py``, one of its ``<time>`` folders, or a
+            ``scalars.json``. Of a work directory every log counts up to where the next
+            one, of the resumed run, begins.
+        name: default: the name of the folder.
+
+    Raises:
+        FileNotFoundError, ValueError: naming the path, if nothing was logged there.
+    """
+    path = Path(path)
+    logs = [path] if path.is_file() else sorted([*path.glob(_LOG), *path.glob(f'*/{_LOG}')])
+    if not logs:
+        raise FileNotFoundError(
+            f'{path} holds no run that has logged anything (looked for {_LOG} and <time>/{_LOG})'
+        )
+    records = reduce(_resume, map(read_records, logs))
+    folder = path.parent.parent if path.is_file() else path
+    return Run(name or folder.resolve().name, records, logs[-1].with_name('config.py'))
+
+
+def _resume(earlier: list[dict], later: list[dict]) -> list[dict]:
+    """Records of a run that was resumed from a checkpoint before the end of its log."""
+    start = next((record['iter'] for record in later if 'iter' in record), inf)
+    return [*takewhile(lambda record: record.get('iter', 0) < start, earlier), *later]
+
+
+def draw_curves(runs: Sequence[Run], keys: Sequence[str], axis: str | None = None) -> Figure:
+    """Draw one run in one panel, several in a panel for each key.
+
+    Args:
+        runs: whose curves are drawn.
+        keys: names in the log, or :data:`UNWEIGHTED`.
+        axis: ``'epoch'`` or ``'iteration'``; by default epochs, where every run has
+            logged more than one.
+
+    Raises:
+        ValueError: if a run did not log a key, or no second epoch to tell the length of one.
+    """
+    short = [run.name for run in runs if run.epoch_length is None]
+    if axis == 'epoch' and short:
+        raise ValueError(f'{short[0]} logged no second epoch: draw over iterations')
+    axis = axis or ('iteration' if short else 'epoch')
+    panels = [(None, runs, keys)] if len(runs) == 1 else [(key, runs, [key]) for key in keys]
+    rows = ceil(len(panels) / 3)
+    columns = ceil(len(panels) / rows)
+    figure = Figure(figsize=(5.6 * columns, 3.6 * rows), layout='constrained')
+    for number, (title, runs, keys) in enumerate(panels, start=1):
+        axes = figure.add_subplot(rows, columns, number)
+        for run in runs:
+            for key in keys:
+                label = run.name if len(runs) > 1 else key
+                places, values = run.series(key, axis)
+                # A single point has no line.
+                marker = 'o' if len(places) < _FEW else None
+                axes.plot(places, values, label=label, linewidth=1.4, marker=marker, markersize=3)
+        axes.set(xlabel=axis, title=title or runs[0].name)
+        axes.spines[['top', 'right']].set_visible(False)
+        axes.grid(alpha=0.25)
+        axes.legend(frameon=False, fontsize=8)
+    return figure
