@@ -22,7 +22,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 import mmvideomac  # noqa: F401  (registers the package)
 from mmvideomac.registry import MODELS
-from mmvideomac.utils.checkpoint import is_complete, load_state_dict_strictly
+from mmvideomac.utils.checkpoint_files import read_state_dict
+from mmvideomac.utils.encoder_weights import load_encoder
 from mmvideomac.visualization import draw_mask_leak
 
 
@@ -38,23 +39,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--mask-ratio', type=float, help='default: that of the config')
     parser.add_argument('--seed', type=int, default=0, help='of the mask and of random weights')
     return parser.parse_args(argv)
-
-
-def load_encoder_weights(encoder: torch.nn.Module, checkpoint: str) -> None:
-    """Load ``backbone.*`` of a checkpoint of pre-training.
-
-    Raises:
-        FileNotFoundError, ValueError: if the checkpoint is missing, incomplete or
-            of another architecture.
-    """
-    if not Path(checkpoint).exists():
-        raise FileNotFoundError(f'the checkpoint {checkpoint} does not exist')
-    if not is_complete(checkpoint):
-        raise ValueError(f'the checkpoint {checkpoint} is incomplete')
-    state = torch.load(checkpoint, map_location='cpu')
-    state = state.get('state_dict', state)
-    own = {k.removeprefix('backbone.'): v for k, v in state.items() if k.startswith('backbone.')}
-    load_state_dict_strictly(encoder, own, checkpoint)
 
 
 def load_picture(path: Path | None, size: int) -> np.ndarray:
@@ -85,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         torch.manual_seed(args.seed)
         model = MODELS.build(cfg.model)
         if args.checkpoint:
-            load_encoder_weights(model.backbone, args.checkpoint)
+            load_encoder(model.backbone, read_state_dict(args.checkpoint), args.checkpoint)
         patch = model.head.patch_size
         if args.size < patch or args.size % patch:
             raise ValueError(f'--size {args.size} is not a multiple of {patch}, the mask patch')

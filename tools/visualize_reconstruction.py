@@ -27,7 +27,8 @@ from mmvideomac.datasets import (
 from mmvideomac.datasets.frame_pair_dataset import crop_size
 from mmvideomac.datasets.video_readers import is_image
 from mmvideomac.registry import MODELS, TRANSFORMS
-from mmvideomac.utils.checkpoint import is_complete, load_state_dict_strictly
+from mmvideomac.utils.checkpoint import load_state_dict_strictly
+from mmvideomac.utils.checkpoint_files import read_state_dict
 from mmvideomac.visualization import draw_predictions
 
 
@@ -54,16 +55,11 @@ def load_model(cfg: Config, checkpoint: str, device: str) -> torch.nn.Module:
     """Build the model of a config with the weights of a checkpoint.
 
     Raises:
-        FileNotFoundError, ValueError: if the checkpoint is missing, incomplete or
+        FileNotFoundError, ValueError: if the checkpoint is missing, no checkpoint or
             of another architecture.
     """
-    if not Path(checkpoint).exists():
-        raise FileNotFoundError(f'the checkpoint {checkpoint} does not exist')
-    if not is_complete(checkpoint):
-        raise ValueError(f'the checkpoint {checkpoint} is incomplete')
-    state = torch.load(checkpoint, map_location='cpu')
     model = MODELS.build(cfg.model)
-    load_state_dict_strictly(model, state.get('state_dict', state), checkpoint)
+    load_state_dict_strictly(model, read_state_dict(checkpoint), checkpoint)
     return model.to(device)
 
 
