@@ -141,9 +141,7 @@ def write(args: argparse.Namespace, rows: list[dict]) -> None:
     contents = {args.json: json.dumps(rows, indent=1), args.markdown: table(rows)}
     for path, text in contents.items():
         if path is not None:
-            part = path.with_name(f'.{path.name}.part')
-            part.write_text(text)
-            part.replace(path)
+            write_file(path, text.encode())
 
 
 def run(args: argparse.Namespace) -> list[dict]:
@@ -186,7 +184,10 @@ def run(args: argparse.Namespace) -> list[dict]:
             write(args, rows)
     if args.pictures:
         for task in filter(predictions.get, tasks):
-            draw(args, task, predictions[task])
+            try:
+                draw(args, task, predictions[task])
+            except ERRORS as error:  # the scores are there all the same
+                print(f'no pictures of {task}: {error}', file=sys.stderr)
     return rows
 
 

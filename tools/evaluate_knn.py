@@ -16,7 +16,6 @@ from collections.abc import Iterator
 import torch
 from mmengine.config import Config, DictAction
 from mmengine.device import get_device
-from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner, set_random_seed
 from torch.utils.data import DataLoader
@@ -28,6 +27,7 @@ from mmvideomac.registry import MODELS
 from mmvideomac.utils.atomic_backend import AtomicLocalBackend
 from mmvideomac.utils.checkpoint_files import read_state_dict
 from mmvideomac.utils.encoder_weights import load_encoder
+from mmvideomac.utils.logging import quiet
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -103,9 +103,13 @@ def run(args: argparse.Namespace) -> list[dict]:
     if cfg.model.get('type') != 'ImageClassifier':
         raise LaunchError(f'{args.config} is no config of a classifier (configs/benchmarks/)')
     states = {w: None if w == 'random' else read_state_dict(w) for w in args.weights}
-    DefaultScope.get_instance('knn', scope_name=cfg.get('default_scope', 'mmpretrain'))
-    MMLogger.get_instance('knn', log_level='ERROR')  # one line per initialised weight
     cfg.model.backbone.init_cfg = None
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')), quiet():
+        return evaluate(args, cfg, states)
+
+
+def evaluate(args: argparse.Namespace, cfg: Config, states: dict[str, dict | None]) -> list[dict]:
+    """Accuracies of the encoder of a config with each of the states, None = as initialised."""
     loaders = build_loaders(cfg, args.data)
     rows = []
     for name, state in states.items():

@@ -227,11 +227,15 @@ def run(args: argparse.Namespace) -> int:
     cfg.dump(config)
 
     print(f'3/5  Training: {speed:.0f} pairs/s, about {args.minutes:g} minutes', flush=True)
-    finished = train(config, args.out / 'run')
+    finished, failed = train(config, args.out / 'run'), False
 
     print('4/5  Following labels through the sample clips, against a random encoder', flush=True)
     checkpoint = Path((args.out / 'run/last_checkpoint').read_text().strip())
-    finished &= evaluate(config, checkpoint, samples, evaluation)
+    try:
+        finished &= evaluate(config, checkpoint, samples, evaluation)
+    except RuntimeError as error:  # what was trained is worth a report all the same
+        print(f'error: {error}', file=sys.stderr)
+        failed = True
 
     print('5/5  Report', flush=True)
     steps = next_steps(config, checkpoint, videos[0], args)
@@ -241,7 +245,7 @@ def run(args: argparse.Namespace) -> int:
     print(f'\nReport: {report}\n')
     for text, command in steps:
         print(f'{text}\n    {command}\n')
-    return 0 if finished else 130
+    return 1 if failed else 0 if finished else 130
 
 
 def next_steps(

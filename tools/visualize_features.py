@@ -21,7 +21,7 @@ import mmcv
 import numpy as np
 import torch
 from mmengine.config import ConfigDict
-from mmengine.registry import init_default_scope
+from mmengine.registry import DefaultScope
 
 import mmvideomac  # noqa: F401  (registers the package)
 from mmvideomac.apis.first_label import first_mask
@@ -179,7 +179,6 @@ def run(args: argparse.Namespace) -> None:
     suffix = args.out.suffix.lower().removeprefix('.')
     if suffix not in FORMATS:
         raise ValueError(f'--out {args.out}: the name must end in .{", .".join(FORMATS)}')
-    init_default_scope('mmvideomac')
     frames = read_frames(args.frames, args.at)
     first = next(iter(frames.values()))
     points = read_points(args, first)
@@ -215,7 +214,7 @@ def reduce(frame: np.ndarray, short_side: int) -> np.ndarray:
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     try:
-        with quiet():
+        with DefaultScope.overwrite_default_scope('mmvideomac'), quiet():
             run(args)
     except (LaunchError, OSError, ValueError, VideoReadError) as error:
         print(f'tools/visualize_features.py: {error}', file=sys.stderr)

@@ -223,7 +223,7 @@ def _writer(
     inputs = [clip.path, *(x for x in (first_mask, first_points) if isinstance(x, PathLike))]
     arguments = (out, labels_out, clip.fps or _FPS_OF_FOLDERS, inputs)
     if first_points is None:
-        return MaskWriter(*arguments)
+        return MaskWriter(*arguments, names=clip.names)
     _, names = read_first_points(first_points, clip.size)
     return PointWriter(*arguments, names=names)
 

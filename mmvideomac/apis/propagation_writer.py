@@ -54,9 +54,27 @@ class PropagationWriter(VideoWriter):
 
 
 class MaskWriter(PropagationWriter):
-    """Masks, uint8 (H, W), as indexed PNG files, one by one."""
+    """Masks, uint8 (H, W), as indexed PNG files, one by one.
+
+    Args:
+        *args, **kwargs: See :class:`PropagationWriter`.
+        names: Of the frames.
+
+    Raises:
+        ValueError: if the folder holds masks of other frames, or is a file.
+    """
 
     suffix = '_masks'
+
+    def __init__(self, *args, names: Sequence[str], **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        if self.labels_out.is_file():
+            raise ValueError(f'{self.labels_out} is a file: masks are written to a folder')
+        if others := {path.stem for path in self.labels_out.glob('*.png')} - set(names):
+            raise ValueError(
+                f'{self.labels_out} holds masks of other frames ({min(others)}.png). Remove the '
+                'folder, or write elsewhere.'
+            )
 
     def write_label(self, name: str, frame: np.ndarray, label: np.ndarray) -> None:
         self.write(overlay_masks(frame, label))
@@ -66,14 +84,16 @@ class MaskWriter(PropagationWriter):
 class PointWriter(PropagationWriter):
     """Points, float64 (2, J), as one JSON file when all is done.
 
-    Of every frame it holds what can be given as first points, ``{frame: [[x, y], ...]}``
-    or, with names, ``{frame: {name: [x, y], ...}}``, with null for a point not seen.
+    Of every frame it holds points in the form of first points, ``{frame: [[x, y], ...]}``
+    or, with names, ``{frame: {name: [x, y], ...}}``, but null for a point not seen.
     """
 
     suffix = '_points.json'
 
     def __init__(self, *args, names: Sequence[str] | None = None, **kwargs) -> None:
         super().__init__(*args, **kwargs)
+        if self.labels_out.is_dir():
+            raise ValueError(f'{self.labels_out} is a folder: points are written to a file')
         self.names, self._tracks = names, {}
 
     def write_label(self, name: str, frame: np.ndarray, label: np.ndarray) -> None:
@@ -82,6 +102,8 @@ class PointWriter(PropagationWriter):
         self._tracks[name] = dict(zip(self.names, points, strict=True)) if self.names else points
 
     def close(self) -> None:
-        if self._tracks:
-            write_json(self.labels_out, self._tracks)
-        super().close()
+        try:
+            if self._tracks:
+                write_json(self.labels_out, self._tracks)
+        finally:
+            super().close()

@@ -37,7 +37,8 @@ class VideoFrames:
     Raises:
         FileNotFoundError: if there is no such file or folder.
         VideoReadError: if it is no video, or its first image cannot be opened.
-        ValueError: if it ends before ``start``, or ``max_frames`` is below 1.
+        ValueError: if it ends before ``start``, ``max_frames`` is below 1, or two images
+            of a folder have one name.
     """
 
     def __init__(
@@ -58,6 +59,10 @@ class VideoFrames:
         stop = info.num_frames if max_frames is None else min(info.num_frames, start + max_frames)
         self.numbers = range(start, stop)
         files = list_frames(self.path) if self._folder else []
+        stems = [Path(file).stem for file in files]
+        if len(set(stems)) < len(stems):
+            double = next(stem for stem in stems if stems.count(stem) > 1)
+            raise ValueError(f'{self.path} holds two images named {double}. Remove one.')
         self._files = [os.path.join(self.path, files[n]) for n in self.numbers if files]
         self.names = [Path(file).stem for file in self._files] or [f'{n:05d}' for n in self.numbers]
 
@@ -96,7 +101,11 @@ class VideoFrames:
                 reason = f'frame {number} cannot be decoded'
                 raise VideoReadError(self.path, reason, 'Fetch the video again')
             if number >= self.numbers.start:
-                yield cv2.cvtColor(capture.retrieve()[1], cv2.COLOR_BGR2RGB)
+                done, frame = capture.retrieve()
+                if not done:
+                    reason = f'frame {number} cannot be decoded'
+                    raise VideoReadError(self.path, reason, 'Fetch the video again')
+                yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
 
 
 def _probe(path: str) -> VideoInfo:
@@ -112,6 +121,8 @@ def _probe(path: str) -> VideoInfo:
         reason = 'the file cannot be opened as a video'
         raise VideoReadError(path, reason, 'Fetch it again, or convert it to .mp4') from error
     capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG)
+    if not capture.isOpened():
+        raise VideoReadError(path, 'OpenCV cannot open it', 'Convert it to .mp4')
     said, fps, height, width = (
         capture.get(getattr(cv2, f'CAP_PROP_{name}'))
         for name in ('FRAME_COUNT', 'FPS', 'FRAME_HEIGHT', 'FRAME_WIDTH')

@@ -29,7 +29,8 @@ class ImageFolder(ImageNet):
         **kwargs: as for mmpretrain's ``CustomDataset``: ``pipeline``, ``ann_file``, ...
 
     Raises:
-        ValueError: if there are no images, or if the classes of val are not those of train.
+        ValueError: if there are no images, the split is another, or the classes of val are
+            not those of train.
     """
 
     METAINFO = {}
@@ -38,6 +39,8 @@ class ImageFolder(ImageNet):
     VAL_EVERY = 5
 
     def __init__(self, data_root: str, split: str, **kwargs) -> None:
+        if split not in ('train', 'val'):
+            raise ValueError(f"unknown split {split!r}: there are 'train' and 'val'")
         root = Path(data_root)
         if not root.is_dir():
             raise ValueError(

@@ -114,8 +114,8 @@ class LabelPropagationProbeLoop(ValLoop):
     accelerator in between, and the random state is left as it was. The pixels are
     normalised as in training, by ``model.data_preprocessor``.
 
-    Processes share the clips. If any of them fails, for whatever reason, all give up
-    the score of that epoch, with a warning, and training goes on. Hooks of single
+    Processes share the clips. If a clip of any of them fails, for whatever reason, all
+    give up the score of that epoch, with a warning, and training goes on. Hooks of single
     iterations are not called: their ``time`` would be taken for that of training.
 
     Args:

@@ -77,4 +77,5 @@ def evaluate(cfg: Config, weights: str, quiet: bool = False) -> Evaluation:
 def _set_level(logger: logging.Logger, level: str) -> None:
     logger.setLevel(level)
     for handler in logger.handlers:
-        handler.setLevel(level)
+        if handler.level <= logging.WARNING:  # others are those of further processes
+            handler.setLevel(level)

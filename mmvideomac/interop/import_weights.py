@@ -43,10 +43,10 @@ def import_weights(config: Mapping, src: str | Path, dst: str | Path, library: s
     encoder = build_encoder(config)
     twin = build_twin(library, config, encoder)
     state_dict, _ = read_checkpoint(src)
+    meta = dict(source=Path(src).name, source_sha256=sha256(src), library=library)
     twin.load(state_dict, str(src))
     twin.load_into(encoder)
     difference = check_features(encoder, twin)
-    meta = dict(source=Path(src).name, source_sha256=sha256(src), library=library)
     weights = {f'backbone.{name}': value for name, value in encoder.state_dict().items()}
     buffer = io.BytesIO()
     torch.save(dict(state_dict=weights, meta=meta), buffer)

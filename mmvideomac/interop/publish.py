@@ -76,6 +76,7 @@ def publish(
     safetensors = import_safetensors()
     encoder = build_encoder(config)
     state_dict, meta = read_checkpoint(checkpoint)
+    source_sha256 = sha256(checkpoint)
     load_encoder(encoder, state_dict, str(checkpoint), network)
     twin = build_twin(target, config, encoder)
     twin.load_encoder(encoder)
@@ -88,7 +89,7 @@ def publish(
         encoder=json.dumps({k: v for k, v in config.items() if k != 'init_cfg'}, default=str),
         network=network,
         source=Path(checkpoint).name,
-        source_sha256=sha256(checkpoint),
+        source_sha256=source_sha256,
         feature_difference=f'{difference:.1e}',
         mmvideomac_version=__version__,
     )

@@ -10,7 +10,6 @@ from pickle import UnpicklingError
 from types import ModuleType
 
 import torch
-from mmengine.runner import CheckpointLoader
 from torch import Tensor
 
 from .checkpoint import is_complete
@@ -56,8 +55,10 @@ def _unpickle(path: str | Path) -> object:
     if not remote and not is_complete(path):
         raise ValueError(f'the checkpoint {path} is incomplete (was the disk full?)')
     try:
-        if remote:
-            return CheckpointLoader.load_checkpoint(str(path), map_location='cpu')
+        if remote:  # not by mmengine, which would unpickle anything
+            return torch.hub.load_state_dict_from_url(
+                str(path), map_location='cpu', progress=False, weights_only=True
+            )
         return torch.load(path, map_location='cpu', weights_only=True)
     except Exception as error:  # whatever the unpickler trips over
         raise ValueError(_reason(path, error)) from error
@@ -99,5 +100,11 @@ def import_safetensors() -> ModuleType:
 
 
 def sha256(path: str | Path) -> str:
-    """Of a file's content, in hexadecimal."""
+    """Of a file's content, in hexadecimal.
+
+    Raises:
+        ValueError: if it is a URL.
+    """
+    if '://' in str(path):
+        raise ValueError(f'{path} is a URL: download it, and give the file')
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()

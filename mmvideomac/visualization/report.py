@@ -227,12 +227,13 @@ def _reconstructions(pictures: Sequence[Path]) -> str:
 def _propagation(folder: Path) -> str:
     """The section about following labels: scores of several encoders, and pictures."""
     results = folder / 'results.json'
-    if not results.is_file():
+    rows = json.loads(results.read_text()) if results.is_file() else []
+    rows = [row for row in rows if row['metrics']]
+    if not rows:
         return ''
     lines = {}
-    for row in json.loads(results.read_text()):
+    for row in rows:
         lines.setdefault(row['encoder'], {}).update(row['metrics'])
-        setting = row['setting']
     names = [name for name in _SCORES if any(name in line for line in lines.values())]
     head = ''.join(f'<th>{escape(name)}</th>' for name in names)
     body = ''.join(
@@ -246,7 +247,7 @@ def _propagation(folder: Path) -> str:
         for task, caption in _TASKS.items()
         for path in sorted(folder.glob(f'{task}_*.png'))[:2]
     ]
-    return _PROPAGATION.format(escape(setting), head, body, ''.join(figures))
+    return _PROPAGATION.format(escape(rows[0]['setting']), head, body, ''.join(figures))
 
 
 def _figure(image: np.ndarray, caption: str) -> str:

@@ -272,3 +272,9 @@ def test_other_bad_input(pretraining, tmp_path):
 
 def test_public_names():
     assert {'get_encoder', 'list_encoders'} <= set(mmvideomac.__all__)
+
+
+def test_other_channels():
+    encoder = get_encoder('convnextv2_atto', in_channels=1)
+    assert encoder.feature_info.strides == (32,)
+    assert encoder(torch.zeros(1, 1, 64, 64))[0].shape == (1, 320, 2, 2)

@@ -44,6 +44,29 @@ def test_masks_follow_the_square_through_a_file(by_color, tmp_path):
     assert change[masks > 0].mean() > 4 * change[masks == 0].mean()
 
 
+def test_masks_of_two_runs_do_not_mix(by_color, square, tmp_path):
+    frames, masks = square
+    out = tmp_path / 'o.mp4'
+    settings = dict(first_mask=masks[0], out=out, show_progress=False)
+    by_color(frames, **settings)
+    by_color(frames, **settings)
+    before = (tmp_path / 'o_masks' / 'f1.png').read_bytes()
+    with pytest.raises(ValueError, match=r'o_masks holds masks of other frames \(f3\.png\)'):
+        by_color(VideoFrames(frames, max_frames=3), **settings)
+    assert (tmp_path / 'o_masks' / 'f1.png').read_bytes() == before
+
+
+def test_labels_of_the_wrong_kind(by_color, square, tmp_path):
+    frames, masks = square
+    settings = dict(out=tmp_path / 'o.mp4', show_progress=False)
+    (tmp_path / 'folder').mkdir()
+    with pytest.raises(ValueError, match='is a folder: points are written to a file'):
+        by_color(frames, first_points=[[13, 21]], labels_out=tmp_path / 'folder', **settings)
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(ValueError, match='is a file: masks are written to a folder'):
+        by_color(frames, first_mask=masks[0], labels_out=tmp_path / 'file', **settings)
+
+
 @pytest.mark.parametrize('named', [False, True])
 def test_points_follow_the_square_through_a_folder(by_color, square, tmp_path, named):
     points = {'left': [13, 21], 'right': [26, 33]} if named else [[13, 21], [26, 33]]

@@ -57,6 +57,9 @@ def test_bad_arguments(tmp_path):
         VideoFrames(folder, start=4)
     with pytest.raises(ValueError, match='max_frames must be at least 1'):
         VideoFrames(folder, max_frames=0)
+    (folder / '00002.jpg').write_bytes((folder / '00002.png').read_bytes())
+    with pytest.raises(ValueError, match='two images named 00002'):
+        VideoFrames(folder)
     (tmp_path / 'v.mp4').write_text('no video')
     with pytest.raises(VideoReadError, match='cannot be opened as a video'):
         VideoFrames(tmp_path / 'v.mp4')

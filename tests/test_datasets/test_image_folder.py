@@ -54,6 +54,12 @@ def test_classes_that_differ_are_named(tmp_path):
         ImageFolder(data_root=str(tmp_path), split='val')
 
 
+def test_other_splits(tmp_path):
+    write_photos(tmp_path, splits=('.',))
+    with pytest.raises(ValueError, match="unknown split 'test'"):
+        ImageFolder(data_root=str(tmp_path), split='test')
+
+
 def test_no_images(tmp_path):
     with pytest.raises(ValueError, match='none does not exist: set data_root'):
         ImageFolder(data_root=str(tmp_path / 'none'), split='train')

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmvideomac.engine import PretrainedCheckHook
+from mmvideomac.engine import PretrainedCheckHook, ResumableTrainLoop
 from mmvideomac.engine.hooks.pretrained_check_hook import check_pretrained
 from mmvideomac.models import SparseConvNeXt, SparseConvNeXtV2, SparseResNet
 from tests.test_models.utils import ARCH, NARROW
@@ -94,5 +94,8 @@ def test_hook_finds_every_pretrained_part(as_list, tmp_path):
     init = dict(type='Pretrained', checkpoint=save(tmp_path / 'x.pth'), prefix='wrong.')
     init = [dict(type='TruncNormal', layer='Linear'), init] if as_list else init
     model = nn.ModuleDict(dict(backbone=ENCODERS['v2'](init_cfg=init)))
+    runner = SimpleNamespace(model=model, _train_loop=object.__new__(ResumableTrainLoop))
     with pytest.raises(ValueError, match=r"nothing of model\.backbone with prefix='wrong\.'"):
-        PretrainedCheckHook().before_run(SimpleNamespace(model=model))
+        PretrainedCheckHook().before_run(runner)
+    runner._train_loop = dict(type='EpochBasedTrainLoop')  # as in a test, which starts from others
+    PretrainedCheckHook().before_run(runner)

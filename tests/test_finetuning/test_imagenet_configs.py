@@ -79,7 +79,7 @@ def test_config_trains_from_a_checkpoint_of_pre_training(name, photos, tmp_path)
         ('imagenet/cnxv2t_linear', 'videomac_cnxv2t_yt18', 90, 6.4),
         ('imagenet/cnxv2s_linear', 'videomac_cnxv2s_yt18', 90, 6.4),
         ('imagenet/rn50_linear', 'videomac_rn50_yt18', 90, 6.4),
-        ('image_folder/cnxv2a_finetune', 'videomac_cnxv2a_own_videos_cpu', 30, 1e-3),
+        ('image_folder/cnxv2a_finetune', 'videomac_cnxv2a_own_videos_cpu', 15, 1e-3),
     ],
 )
 def test_encoder_is_that_of_the_pre_training(name, encoder, epochs, lr):

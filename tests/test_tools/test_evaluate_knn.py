@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+import torch
 
 from tests.test_finetuning.photos import load, set_data, write_checkpoint, write_photos
 from tests.test_tools.test_test import load_tool
@@ -24,6 +25,7 @@ def config(photos, tmp_path):
         for key in {'scale', 'crop_size'} & set(transform):
             transform[key] = 32
     # Random norms would make all images alike.
+    torch.manual_seed(0)
     write_checkpoint(tmp_path / 'pretrained.pth', cfg.model.backbone, lambda encoder, _: encoder)
     cfg.dump(tmp_path / 'config.py')
     return str(tmp_path / 'config.py')

@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 
-from mmvideomac.utils.checkpoint_files import read_checkpoint, read_state_dict
+from mmvideomac.utils.checkpoint_files import read_checkpoint, read_state_dict, sha256
 
 WEIGHTS = {'backbone.a': torch.arange(3.0), 'head.b': torch.ones(2, 2)}
 
@@ -28,10 +27,22 @@ def test_plain(tmp_path):
 
 
 def test_safetensors(tmp_path):
+    save_file = pytest.importorskip('safetensors.torch').save_file
     path = tmp_path / 'a.safetensors'
     save_file(WEIGHTS, path, dict(epoch='3'))
     state, meta = read_checkpoint(path)
     assert equal(state, WEIGHTS) and meta == dict(epoch='3')
+
+
+def test_url(tmp_path, monkeypatch):
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'cache'))
+    torch.save(WEIGHTS, tmp_path / 'a.pth')
+    assert equal(read_state_dict((tmp_path / 'a.pth').as_uri()), WEIGHTS)
+    torch.save(dict(WEIGHTS, evil=Evil()), tmp_path / 'evil.pth')
+    with pytest.raises(ValueError, match='holds more than weights'):
+        read_state_dict((tmp_path / 'evil.pth').as_uri())
+    with pytest.raises(ValueError, match='download it'):
+        sha256('https://example.org/a.pth')
 
 
 class Evil:

@@ -110,3 +110,25 @@ def test_contact_sheet_shows_first_frames(tmp_path):
     assert sheet.shape == (120, 320, 3)
     centres = [tuple(sheet[30 + 60 * (n // 4), 40 + 80 * (n % 4)]) for n in range(8)]
     assert centres == [(40 * n + 30, 0, 0) for n in range(5)] + [(128, 128, 128)] * 3
+
+
+def test_followed_labels(work_dir, tmp_path):
+    folder = tmp_path / 'evaluation'
+    folder.mkdir()
+    plain = write_report(work_dir, tmp_path / 'a.html', evaluation=folder).read_text()
+    (folder / 'results.json').write_text('[]')
+    assert 'Following labels' not in plain
+    assert (
+        'Following labels'
+        not in write_report(work_dir, tmp_path / 'a.html', evaluation=folder).read_text()
+    )
+    rows = [
+        dict(encoder='<a>.pth', setting='dino, stage 3', metrics={'davis/J&F': 71.25}),
+        dict(encoder='<a>.pth', setting='dino', metrics={}),
+        dict(encoder='random', setting='dino, stage 3', metrics={'davis/J&F': 55.0}),
+    ]
+    (folder / 'results.json').write_text(json.dumps(rows))
+    Image.new('RGB', (40, 30)).save(folder / 'davis_dog.png')
+    html = write_report(work_dir, tmp_path / 'a.html', evaluation=folder).read_text()
+    assert '<th>&lt;a&gt;.pth</th><td>71.2</td>' in html and '<th>random</th><td>55.0</td>' in html
+    assert '(dino, stage 3)' in html and html.count('<figcaption>Objects (DAVIS)') == 1

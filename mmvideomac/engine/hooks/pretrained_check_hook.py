@@ -7,7 +7,7 @@ from copy import deepcopy
 
 from mmengine.hooks import Hook
 from mmengine.model import PretrainedInit
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, Runner
 from torch import Tensor, nn
 
 from mmvideomac.registry import HOOKS
@@ -29,6 +29,8 @@ class PretrainedCheckHook(Hook):
     """
 
     def before_run(self, runner: Runner) -> None:
+        if not isinstance(runner._train_loop, BaseLoop):
+            return  # testing: the weights come from elsewhere, this checkpoint may be gone
         for name, module, cfg in _pretrained_parts(unwrap_model(runner.model)):
             check_pretrained(module, cfg['checkpoint'], cfg.get('prefix'), name)
 

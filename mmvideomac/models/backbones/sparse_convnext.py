@@ -213,7 +213,12 @@ class SparseConvNeXt(ConvNeXt):
 class SparseConvNeXtV2(SparseConvNeXt):
     """:class:`SparseConvNeXt` with GRN and without LayerScale: ConvNeXt V2.
 
-    The two defaults may be spelled out, as mmpretrain's configs of ConvNeXt V2 do.
+    Args:
+        arch (str | dict): as for :class:`SparseConvNeXt`.
+        use_grn (bool): global response normalisation in every block. The default may be
+            spelled out, as mmpretrain's configs of ConvNeXt V2 do.
+        layer_scale_init_value (float): likewise; 0 is no LayerScale.
+        **kwargs: as for :class:`SparseConvNeXt`.
     """
 
     def __init__(
