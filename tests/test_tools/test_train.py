@@ -15,6 +15,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from mmvideomac.engine.config import load_config
 from tests.test_engine.tiny import REPOSITORY, tiny_config, write_videos
 
 no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason='compares runs on the CPU')
@@ -160,7 +161,7 @@ def test_command_line_overrides_the_config(config):
     args = tool.parse_args(
         [str(config), '--amp', '--auto-scale-lr', '--cfg-options', 'train_cfg.max_epochs=7']
     )
-    cfg = tool.merge_args(Config.fromfile(config), args)
+    cfg = tool.merge_args(load_config(config, args.cfg_options), args)
     assert cfg.work_dir == 'work_dirs/tiny'
     assert cfg.launcher == 'none'
     assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
