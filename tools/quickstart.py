@@ -177,7 +177,9 @@ def evaluate(config: Path, checkpoint: Path, samples: Path, out: Path) -> bool:
     """Run tools/evaluate_encoder.py on the labelled sample clips, see :func:`run_tool`."""
     data = [word for task in ('davis', 'vip', 'jhmdb') for word in (f'--{task}', samples / task)]
     files = ['--json', out / 'results.json', '--pictures', out, '--work-dir', out / 'runs']
+    # Half of each clip: a minute or two.
     command = ['evaluate_encoder.py', config, checkpoint, 'random', *data, *files]
+    command += ['--max-frames', '24']
     return run_tool(command, EVALUATION, 'frame {} of {}: {} left')
 
 
