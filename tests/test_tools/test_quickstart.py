@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 from PIL import Image
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'quickstart.py'
@@ -94,6 +95,7 @@ def test_speed_of_real_steps(tool, clips, tmp_path, monkeypatch):
     cfg = Config.fromfile(tool.CONFIG)
     cfg.train_dataloader.dataset.data_root = str(clips)
     cfg.train_dataloader.update(num_workers=0, batch_size=4)
+    init_default_scope(cfg.default_scope)
     tool.plan_training(cfg, 20, 1e4)
     assert 0.1 < tool.measure_speed(cfg, seconds=0.1) < 1e4
 
