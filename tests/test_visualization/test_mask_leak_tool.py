@@ -1,8 +1,5 @@
 """tools/visualize_mask_leak.py: what changes the picture, and its one-line errors."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -11,16 +8,12 @@ from PIL import Image
 
 from mmvideomac.registry import MODELS
 from tests.test_engine.tiny import tiny_config
-
-TOOL = Path(__file__).parents[2] / 'tools' / 'visualize_mask_leak.py'
+from tests.test_tools.test_test import load_tool
 
 
 @pytest.fixture(scope='module')
 def tool():
-    spec = importlib.util.spec_from_file_location('visualize_mask_leak', TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_tool('visualize_mask_leak')
 
 
 @pytest.fixture(scope='module')
