@@ -1,6 +1,6 @@
 # An hour or two on two CPU cores, for a folder of your own videos. Frames first, since
 # random access into video files takes longer than training on them:
-# python tools/extract_frames.py /path/to/videos data/own_frames --short-side 192
+# python tools/data/extract_frames.py /path/to/videos data/own_frames --short-side 192
 # python tools/train.py configs/videomac_cnxv2a_own_videos_cpu.py
 _base_ = 'videomac_quickstart_cpu.py'
 

@@ -1,12 +1,12 @@
 """VideoMAC on OpenMMLab: masked video modelling with ordinary ConvNets.
 
-Importing the package prepares the environment (:mod:`mmvideomac.utils.compat`),
+Importing the package prepares the environment (:mod:`mmvideomac.utils.environment`),
 registers every component, so ``custom_imports = dict(imports=['mmvideomac'])``
 in a config is all that mmengine needs, and lets configs inherit from
-``'mmvideomac::...'`` (:mod:`mmvideomac.utils.shipped_configs`).
+``'mmvideomac::...'`` (:mod:`mmvideomac.utils.config`).
 """
 
-from mmvideomac.utils.compat import prepare_environment
+from mmvideomac.utils.environment import prepare_environment
 
 # Must run before anything imports torchvision, mmpretrain or builds a Runner.
 prepare_environment()
@@ -14,7 +14,7 @@ prepare_environment()
 from mmvideomac import datasets, engine, models, visualization  # noqa: E402, F401
 from mmvideomac.apis.encoders import get_encoder, list_encoders  # noqa: E402
 from mmvideomac.evaluation import metrics  # noqa: E402, F401
-from mmvideomac.utils.shipped_configs import resolve_shipped_configs  # noqa: E402
+from mmvideomac.utils.config import resolve_shipped_configs  # noqa: E402
 from mmvideomac.version import __version__  # noqa: E402
 
 resolve_shipped_configs()

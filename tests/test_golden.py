@@ -11,7 +11,7 @@ import torch
 from mmvideomac.models.sparse import BACKENDS
 from tests.golden.training import released_weights, train
 from tests.golden_check import check
-from tests.test_models.test_official_weights import as_released, official_resnet
+from tests.test_checkpoint.test_official_weights import as_released, official_resnet
 from tests.test_models.utils import random_mask
 
 ROOT = os.environ.get('MMVIDEOMAC_TEST_DATA')

@@ -12,7 +12,7 @@ from modelindex.load_model_index import load as load_index
 from torch.func import functional_call
 
 from mmvideomac.registry import MODELS
-from mmvideomac.utils.flops import count_flops
+from mmvideomac.models.complexity import count_flops
 
 ROOT = Path(__file__).parents[1]
 IMPORTS = load(ROOT / 'model-index.yml')['Import']

@@ -23,7 +23,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 from mmvideomac.registry import MODELS
-from mmvideomac.utils.shipped_configs import find_config
+from mmvideomac.utils.config import find_config
 
 site = Path(sys.argv[1])
 assert Path(mmvideomac.__file__).is_relative_to(site), mmvideomac.__file__

@@ -27,7 +27,7 @@ from mmvideomac.engine.config import load_config
 from mmvideomac.engine.launch import LaunchError, prepare_test
 from mmvideomac.evaluation import get_protocol
 from mmvideomac.evaluation.encoder import BASELINES, encoder_settings, short_names
-from mmvideomac.evaluation.evaluate import evaluate
+from mmvideomac.evaluation.benchmark import evaluate
 from mmvideomac.evaluation.features import STRIDE_METHODS
 from mmvideomac.evaluation.metrics.clip_metric import write_file
 from mmvideomac.registry import DATASETS

@@ -24,9 +24,9 @@ from mmvideomac.engine.config import load_config
 from mmvideomac.engine.launch import LaunchError
 from mmvideomac.evaluation.knn import extract_image_features, knn_accuracy
 from mmvideomac.registry import MODELS
-from mmvideomac.utils.atomic_backend import AtomicLocalBackend
-from mmvideomac.utils.checkpoint_files import read_state_dict
-from mmvideomac.utils.encoder_weights import load_encoder
+from mmvideomac.utils.files import AtomicLocalBackend
+from mmvideomac.checkpoint.files import read_state_dict
+from mmvideomac.checkpoint.encoder_weights import load_encoder
 from mmvideomac.utils.logging import quiet
 
 

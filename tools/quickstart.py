@@ -59,7 +59,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def make_samples(out: Path, *options: str) -> None:
-    """Run tools/make_sample_videos.py, which leaves a complete set alone."""
+    """Run tools/data/make_sample_videos.py, which leaves a complete set alone."""
     tool = ROOT / 'tools' / 'make_sample_videos.py'
     subprocess.run([sys.executable, tool, out, *options], check=True)
 
@@ -262,7 +262,7 @@ def next_steps(
         (
             'Look at other reconstructions of this model (any clips, folders of frames, or two '
             'images):',
-            f'{python} tools/visualize_reconstruction.py {_short(config)} {_short(checkpoint)} '
+            f'{python} tools/visualization/vis_reconstruction.py {_short(config)} {_short(checkpoint)} '
             f'{_short(Path(clip))}',
         ),
         ('All curves and pictures, live:', f'{python} -m tensorboard.main --logdir {run}'),

@@ -26,7 +26,7 @@ from torch import distributed
 from mmvideomac.datasets import VideoReadError
 from mmvideomac.engine.config import load_config
 from mmvideomac.engine.launch import LaunchError, prepare_test
-from mmvideomac.evaluation.evaluate import Evaluation, evaluate
+from mmvideomac.evaluation.benchmark import Evaluation, evaluate
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

@@ -1,5 +1,5 @@
 # Imported before anything is built: registers the package and prepares the
-# environment (mmvideomac.utils.compat).
+# environment (mmvideomac.utils.environment).
 custom_imports = dict(imports=['mmvideomac'], allow_failed_imports=False)
 default_scope = 'mmvideomac'
 

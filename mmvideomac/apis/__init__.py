@@ -3,7 +3,7 @@
 from .encoders import get_encoder, list_encoders
 from .feature_info import feature_info
 from .label_propagation_inferencer import LabelPropagationInferencer, PropagationResult
-from .video_frames import VideoFrames
+from mmvideomac.datasets.video_frames import VideoFrames
 
 __all__ = [
     'LabelPropagationInferencer',

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 
 from mmvideomac.models.backbones.sparse_encoder import check_choice
 from mmvideomac.registry import MODELS
-from mmvideomac.utils.checkpoint import load_state_dict_strictly
-from mmvideomac.utils.checkpoint_files import read_checkpoint
-from mmvideomac.utils.encoder_weights import find_encoder
+from mmvideomac.checkpoint.loading import load_state_dict_strictly
+from mmvideomac.checkpoint.files import read_checkpoint
+from mmvideomac.checkpoint.encoder_weights import find_encoder
 from mmvideomac.utils.logging import quiet
-from mmvideomac.utils.saved_config import read_saved_config
-from mmvideomac.utils.shipped_configs import PREFIX, find_config
+from mmvideomac.checkpoint.encoder_config import read_saved_config
+from mmvideomac.utils.config import PREFIX, find_config
 
 from .feature_info import feature_info
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mmvideomac.datasets.evaluation.masks import VOID, read_mask
+from mmvideomac.datasets.labelled_clips.masks import VOID, read_mask
 
 #: More ids in a grey-scale image than this: a photograph, or edges that were smoothed.
 _MOST_GREY_IDS = 32

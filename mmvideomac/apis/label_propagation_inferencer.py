@@ -23,14 +23,14 @@ from mmvideomac.evaluation.encoder import (
     load_weights,
     use_mean_color,
 )
-from mmvideomac.models.label_propagation import LabelPropagation
+from mmvideomac.evaluation.label_propagation import LabelPropagation
 from mmvideomac.registry import MODELS
 from mmvideomac.utils.logging import quiet
 
 from .first_label import first_mask as read_first_mask
 from .first_label import first_points as read_first_points
 from .propagation_writer import MaskWriter, PointWriter, PropagationWriter
-from .video_frames import VideoFrames
+from mmvideomac.datasets.video_frames import VideoFrames
 
 #: Frames per second of the overlay where the video, a folder, has none.
 _FPS_OF_FOLDERS = 24.0

@@ -1,6 +1,6 @@
 """Data sets of frame pairs, labelled clips and images; readers, samplers and transforms."""
 
-from .evaluation import DAVISDataset, JHMDBDataset, VideoClip, VIPDataset, load_frame
+from .labelled_clips import DAVISDataset, JHMDBDataset, VideoClip, VIPDataset, load_frame
 from .extract_frames import extract_frames
 from .frame_pair_dataset import FramePairDataset
 from .image_folder import ImageFolder

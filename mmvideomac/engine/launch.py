@@ -17,7 +17,7 @@ from mmengine.runner import Runner
 from torch import distributed
 
 from mmvideomac.utils.allocator import keep_freed_memory
-from mmvideomac.utils.checkpoint import find_latest_checkpoint, is_complete
+from mmvideomac.checkpoint.loading import find_latest_checkpoint, is_complete
 
 #: Environment variables of a process, by launcher: (rank, processes, local rank).
 _RANK_VARIABLES = {

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from mmvideomac.datasets import VideoReadError
 from mmvideomac.registry import LOOPS, MODELS
-from mmvideomac.utils.model import unwrap_model
+from mmvideomac.models.wrappers import unwrap_model
 
 
 @LOOPS.register_module()
@@ -121,7 +121,7 @@ class LabelPropagationProbeLoop(ValLoop):
     Args:
         runner: The runner. Its config names the encoder, ``model.backbone``.
         dataloader: Of labelled clips
-            (:class:`~mmvideomac.datasets.evaluation.ClipDataset`), or its config.
+            (:class:`~mmvideomac.datasets.labelled_clips.ClipDataset`), or its config.
         evaluator: Of the task's metric, or its config.
         stride_method: See ``LabelPropagation``; the default is the cheapest.
         **settings: Others of :class:`~mmvideomac.models.LabelPropagation`: ``task``

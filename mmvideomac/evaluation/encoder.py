@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from mmengine.config import Config, ConfigDict
 
-from mmvideomac.utils.checkpoint_files import read_state_dict
-from mmvideomac.utils.encoder_weights import load_encoder
+from mmvideomac.checkpoint.files import read_state_dict
+from mmvideomac.checkpoint.encoder_weights import load_encoder
 
 if TYPE_CHECKING:
-    from mmvideomac.models.label_propagation import LabelPropagation
+    from mmvideomac.evaluation.label_propagation import LabelPropagation
 
 #: In place of a checkpoint: the encoder as initialised, and no encoder at all.
 BASELINES = ('random', 'color')

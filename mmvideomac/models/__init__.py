@@ -10,7 +10,7 @@ from .backbones import (
 )
 from .heads import MAEConvNeXtHead
 from .initializers import ReleasedTruncNormal
-from .label_propagation import LabelPropagation, MeanColor
+from mmvideomac.evaluation.label_propagation import LabelPropagation, MeanColor
 from .losses import MaskedReconstructionLoss, ReconstructionConsistencyLoss
 from .maskers import AsymmetricRandomMask, SymmetricRandomMask
 from .pretrainers import VideoMAC

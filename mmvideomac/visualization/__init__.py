@@ -1,7 +1,7 @@
 """Pictures: reconstructions, masks, features, propagated labels, curves and reports."""
 
 from .curves import draw_curves
-from .features import EncodedFrames, draw_affinity, draw_components
+from .feature_maps import EncodedFrames, draw_affinity, draw_components
 from .filmstrip import draw_filmstrip
 from .frame_pairs import draw_frame_pairs
 from .mask_leak import draw_mask_leak

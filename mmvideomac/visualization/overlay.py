@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from mmvideomac.datasets.evaluation.masks import PALETTE
+from mmvideomac.datasets.labelled_clips.masks import PALETTE
 
 _COLOURS = np.frombuffer(PALETTE, np.uint8).reshape(256, 3)
 _RIM = (255, 255, 255)

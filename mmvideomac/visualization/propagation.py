@@ -8,10 +8,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mmvideomac.datasets.evaluation.clip_dataset import ClipDataset
-from mmvideomac.datasets.evaluation.frames import load_frame
-from mmvideomac.datasets.evaluation.jhmdb import load_joints
-from mmvideomac.datasets.evaluation.masks import load_mask, read_mask
+from mmvideomac.datasets.labelled_clips.clip_dataset import ClipDataset
+from mmvideomac.datasets.labelled_clips.frames import load_frame
+from mmvideomac.datasets.labelled_clips.jhmdb import load_joints
+from mmvideomac.datasets.labelled_clips.masks import load_mask, read_mask
 
 from .filmstrip import draw_filmstrip
 from .overlay import overlay_masks, overlay_points

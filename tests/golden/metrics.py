@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mmvideomac.datasets.evaluation.masks import read_mask
-from mmvideomac.datasets.evaluation.vip import CLASSES
+from mmvideomac.datasets.labelled_clips.masks import read_mask
+from mmvideomac.datasets.labelled_clips.vip import CLASSES
 from mmvideomac.evaluation.metrics.davis import DAVISMetric
 from mmvideomac.evaluation.metrics.pck import THRESHOLDS, PCKMetric
 from mmvideomac.evaluation.metrics.vip import VIPMetric, class_iou, confusion_matrix

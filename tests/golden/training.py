@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mmvideomac.models import VideoMAC
-from mmvideomac.models.official_weights import convert_key, convert_state_dict
+from mmvideomac.checkpoint.official_weights import convert_key, convert_state_dict
 
 from . import Difference
 

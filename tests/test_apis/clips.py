@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mmvideomac.datasets.evaluation.masks import encode_mask
+from mmvideomac.datasets.labelled_clips.masks import encode_mask
 from mmvideomac.visualization.video_writer import VideoWriter
 from tests.test_datasets.helpers import make_video
 from tests.test_evaluation.clips import square_clip

@@ -10,7 +10,7 @@ from torch import nn
 import mmvideomac
 from mmvideomac import get_encoder, list_encoders
 from mmvideomac.apis.feature_info import feature_info
-from mmvideomac.interop import publish
+from mmvideomac.checkpoint.export import publish
 from mmvideomac.models import backbones
 from mmvideomac.models.backbones import SparseConvNeXtV2, SparseResNet
 from mmvideomac.registry import MODELS

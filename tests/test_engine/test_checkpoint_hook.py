@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmvideomac.utils.atomic_backend import AtomicLocalBackend
+from mmvideomac.utils.files import AtomicLocalBackend
 
 from .toy import hook_of, toy_config, train
 

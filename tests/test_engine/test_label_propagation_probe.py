@@ -10,9 +10,9 @@ from mmengine.hooks import Hook
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mmvideomac.engine.launch import adapt_to_cpu
-from mmvideomac.evaluation.evaluate import evaluate
+from mmvideomac.evaluation.benchmark import evaluate
 from mmvideomac.registry import HOOKS
-from mmvideomac.utils.atomic_backend import AtomicLocalBackend
+from mmvideomac.utils.files import AtomicLocalBackend
 from tests.test_evaluation.clips import write_davis
 from tests.test_tools.test_train import no_gpu
 from tests.test_tools.test_train import train as run_tool

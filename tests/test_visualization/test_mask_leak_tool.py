@@ -1,4 +1,4 @@
-"""tools/visualize_mask_leak.py: what changes the picture, and its one-line errors."""
+"""tools/visualization/vis_mask_leak.py: what changes the picture, and its one-line errors."""
 
 import numpy as np
 import pytest

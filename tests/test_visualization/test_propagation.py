@@ -3,7 +3,7 @@ import pytest
 from scipy.io import savemat
 
 from mmvideomac.datasets import DAVISDataset, JHMDBDataset, VIPDataset
-from mmvideomac.datasets.evaluation.masks import encode_mask
+from mmvideomac.datasets.labelled_clips.masks import encode_mask
 from mmvideomac.visualization import draw_propagation
 from tests.test_evaluation.clips import write_davis, write_jhmdb, write_vip
 

@@ -1,4 +1,4 @@
-"""tools/visualize_reconstruction.py on each kind of input, and its one-line errors."""
+"""tools/visualization/vis_reconstruction.py on each kind of input, and its one-line errors."""
 
 import numpy as np
 import pytest

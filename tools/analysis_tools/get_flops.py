@@ -23,7 +23,7 @@ from mmengine.registry import init_default_scope
 from mmvideomac.engine.config import load_config
 from mmvideomac.engine.launch import LaunchError
 from mmvideomac.evaluation.metrics.clip_metric import write_file
-from mmvideomac.utils.flops import Complexity, pretraining_complexity
+from mmvideomac.models.complexity import Complexity, pretraining_complexity
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:

@@ -21,8 +21,8 @@ from mmengine.config import Config
 
 from mmvideomac.engine.config import load_config
 from mmvideomac.engine.launch import LaunchError
-from mmvideomac.utils.atomic_backend import AtomicLocalBackend
-from mmvideomac.utils.checkpoint_files import read_state_dict
+from mmvideomac.utils.files import AtomicLocalBackend
+from mmvideomac.checkpoint.files import read_state_dict
 
 TRAIN = Path(__file__).parents[1] / 'train.py'
 

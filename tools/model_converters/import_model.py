@@ -16,7 +16,7 @@ from pathlib import Path
 from mmengine.config import DictAction
 
 from mmvideomac.engine.launch import LaunchError
-from mmvideomac.interop import LIBRARIES, import_weights, read_backbone
+from mmvideomac.checkpoint.export import LIBRARIES, import_weights, read_backbone
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from mmvideomac.models.official_weights import convert_state_dict, released_variant
+from mmvideomac.checkpoint.official_weights import convert_state_dict, released_variant
 
 
 def parse_args() -> argparse.Namespace:

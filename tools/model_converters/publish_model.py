@@ -17,7 +17,7 @@ from pathlib import Path
 from mmengine.config import DictAction
 
 from mmvideomac.engine.launch import LaunchError
-from mmvideomac.interop import LIBRARIES, Published, publish, read_backbone
+from mmvideomac.checkpoint.export import LIBRARIES, Published, publish, read_backbone
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

@@ -8,7 +8,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmvideomac.registry import HOOKS
-from mmvideomac.utils.model import unwrap_model
+from mmvideomac.models.wrappers import unwrap_model
 
 
 @HOOKS.register_module()

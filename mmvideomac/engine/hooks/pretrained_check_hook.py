@@ -11,9 +11,9 @@ from mmengine.runner import BaseLoop, Runner
 from torch import Tensor, nn
 
 from mmvideomac.registry import HOOKS
-from mmvideomac.utils.checkpoint import describe_encoder, load_state_dict_strictly
-from mmvideomac.utils.checkpoint_files import read_state_dict
-from mmvideomac.utils.model import unwrap_model
+from mmvideomac.checkpoint.loading import describe_encoder, load_state_dict_strictly
+from mmvideomac.checkpoint.files import read_state_dict
+from mmvideomac.models.wrappers import unwrap_model
 
 
 @HOOKS.register_module()

@@ -6,7 +6,7 @@ import io
 import cv2
 import numpy as np
 
-from mmvideomac.datasets.evaluation.masks import encode_mask, load_mask
+from mmvideomac.datasets.labelled_clips.masks import encode_mask, load_mask
 from mmvideomac.registry import METRICS
 
 from .clip_metric import ClipMetric, percent, predicted_masks, write_file

@@ -5,7 +5,7 @@ import io
 import numpy as np
 from scipy.io import savemat
 
-from mmvideomac.datasets.evaluation.jhmdb import JOINTS
+from mmvideomac.datasets.labelled_clips.jhmdb import JOINTS
 from mmvideomac.registry import METRICS
 
 from .clip_metric import ClipMetric, percent, to_numpy, write_file

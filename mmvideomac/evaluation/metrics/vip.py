@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from mmvideomac.datasets.evaluation.masks import VOID, encode_mask, read_mask
-from mmvideomac.datasets.evaluation.vip import CLASSES
+from mmvideomac.datasets.labelled_clips.masks import VOID, encode_mask, read_mask
+from mmvideomac.datasets.labelled_clips.vip import CLASSES
 from mmvideomac.registry import METRICS
 
 from .clip_metric import ClipMetric, percent, predicted_masks, write_file

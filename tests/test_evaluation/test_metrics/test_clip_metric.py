@@ -8,10 +8,10 @@ from mmengine.dataset import DefaultSampler
 from mmengine.evaluator import Evaluator
 from torch import distributed, multiprocessing
 
-from mmvideomac.datasets.evaluation import DAVISDataset
+from mmvideomac.datasets.labelled_clips import DAVISDataset
 from mmvideomac.evaluation.metrics.clip_metric import write_file, write_json
 from mmvideomac.registry import METRICS
-from tests.test_datasets.test_evaluation.layouts import blank_masks, write_davis
+from tests.test_datasets.test_labelled_clips.layouts import blank_masks, write_davis
 
 from .samples import evaluate, predict
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from PIL import Image
 
-from mmvideomac.datasets.evaluation import DAVISDataset
+from mmvideomac.datasets.labelled_clips import DAVISDataset
 from mmvideomac.evaluation.metrics import DAVISMetric
-from tests.test_datasets.test_evaluation.layouts import blank_masks, write_davis
+from tests.test_datasets.test_labelled_clips.layouts import blank_masks, write_davis
 
 from .samples import evaluate, predict
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from mmvideomac.datasets.evaluation import JHMDBDataset
-from mmvideomac.datasets.evaluation.jhmdb import load_joints
+from mmvideomac.datasets.labelled_clips import JHMDBDataset
+from mmvideomac.datasets.labelled_clips.jhmdb import load_joints
 from mmvideomac.evaluation.metrics.pck import normalised_distances
-from tests.test_datasets.test_evaluation.layouts import joints, write_jhmdb
+from tests.test_datasets.test_labelled_clips.layouts import joints, write_jhmdb
 
 from .samples import evaluate, predict
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmvideomac.datasets.evaluation import VIPDataset
+from mmvideomac.datasets.labelled_clips import VIPDataset
 from mmvideomac.evaluation.metrics.vip import class_iou, confusion_matrix
-from tests.test_datasets.test_evaluation.layouts import write_vip
+from tests.test_datasets.test_labelled_clips.layouts import write_vip
 
 from .samples import evaluate, predict
 

@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+import torch
+
+from mmvideomac.checkpoint.files import read_checkpoint, read_state_dict, sha256
+
+WEIGHTS = {'backbone.a': torch.arange(3.0), 'head.b': torch.ones(2, 2)}
+
+
+def equal(ours, expected):
+    return list(ours) == list(expected) and all(torch.equal(ours[k], expected[k]) for k in ours)
+
+
+@pytest.mark.parametrize('key', ['state_dict', 'model'])
+def test_of_mmengine_and_others(tmp_path, key):
+    path = tmp_path / 'a.pth'
+    torch.save({key: WEIGHTS, 'meta': dict(iter=np.float64(3.0)), 'optimizer': {}}, path)
+    state, meta = read_checkpoint(path)
+    assert equal(state, WEIGHTS) and meta == dict(iter=3.0)
+
+
+def test_plain(tmp_path):
+    path = tmp_path / 'a.pth'
+    torch.save({f'module.{key}': value for key, value in WEIGHTS.items()}, path)
+    assert equal(read_state_dict(str(path)), WEIGHTS)
+    assert read_checkpoint(path)[1] == {}
+
+
+def test_safetensors(tmp_path):
+    save_file = pytest.importorskip('safetensors.torch').save_file
+    path = tmp_path / 'a.safetensors'
+    save_file(WEIGHTS, path, dict(epoch='3'))
+    state, meta = read_checkpoint(path)
+    assert equal(state, WEIGHTS) and meta == dict(epoch='3')
+
+
+def test_url(tmp_path, monkeypatch):
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'cache'))
+    torch.save(WEIGHTS, tmp_path / 'a.pth')
+    assert equal(read_state_dict((tmp_path / 'a.pth').as_uri()), WEIGHTS)
+    torch.save(dict(WEIGHTS, evil=Evil()), tmp_path / 'evil.pth')
+    with pytest.raises(ValueError, match='holds more than weights'):
+        read_state_dict((tmp_path / 'evil.pth').as_uri())
+    with pytest.raises(ValueError, match='download it'):
+        sha256('https://example.org/a.pth')
+
+
+class Evil:
+    def __reduce__(self):
+        return (print, ('run',))
+
+
+def test_files_that_are_no_checkpoints(tmp_path, capsys):
+    torch.save(dict(WEIGHTS, more=torch.zeros(1000)), tmp_path / 'half.pth')
+    half = (tmp_path / 'half.pth').read_bytes()[:500]
+    (tmp_path / 'half.pth').write_bytes(half)
+    (tmp_path / 'text.pth').write_text('not a checkpoint')
+    (tmp_path / 'text.safetensors').write_text('hello')
+    torch.save([1, 2], tmp_path / 'list.pth')
+    torch.save(dict(state_dict=WEIGHTS, meta=dict(hook=Evil())), tmp_path / 'unsafe.pth')
+    for name, message in (
+        ('none.pth', r'none\.pth does not exist'),
+        ('none.safetensors', r'none\.safetensors does not exist'),
+        ('half.pth', r'half\.pth is incomplete'),
+        ('text.pth', r'text\.pth cannot be read as a checkpoint \(torch\.save did not'),
+        ('text.safetensors', r'text\.safetensors cannot be read as safetensors'),
+        ('list.pth', 'holds no tensors by name'),
+        ('unsafe.pth', r'more than weights: a pickled [\w.]*print, which was not loaded'),
+    ):
+        with pytest.raises((OSError, ValueError), match=message):
+            read_checkpoint(tmp_path / name)
+    assert capsys.readouterr().out == ''

@@ -1,0 +1,52 @@
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+from mmvideomac.utils.config import config_folder, find_config
+
+CONFIGS = Path(__file__).parents[2] / 'configs'
+
+
+def inherit(folder, base):
+    path = folder / 'child.py'
+    path.write_text(f'_base_ = {base!r}\n')
+    return Config.fromfile(path)
+
+
+def test_in_a_repository_its_own_configs_are_used():
+    assert config_folder() == CONFIGS
+
+
+@pytest.mark.parametrize(
+    'name', ['videomac_rn18_yt18.py', 'benchmarks/vip/dino.py', '_base_/default_runtime.py']
+)
+def test_inherited_as_if_it_lay_in_the_same_folder(tmp_path, name):
+    child = inherit(tmp_path, f'mmvideomac::{name}')
+    assert child.to_dict() == Config.fromfile(CONFIGS / name).to_dict()
+
+
+def test_with_other_bases(tmp_path):
+    (tmp_path / 'own.py').write_text('work_dir = "runs"\n')
+    child = inherit(tmp_path, ['mmvideomac::videomac_cnxv2t_yt18.py', 'own.py'])
+    assert (child.model.backbone.arch, child.work_dir) == ('tiny', 'runs')
+
+
+def test_bases_of_other_packages_are_still_found(tmp_path):
+    child = inherit(tmp_path, 'mmpretrain::_base_/models/resnet18.py')
+    assert child.model.backbone.depth == 18
+
+
+@pytest.mark.parametrize(
+    'name, advice',
+    [
+        ('videomac_cnxv2s_yt19.py', r'do you mean .*mmvideomac::videomac_cnxv2s_yt18\.py'),
+        ('nothing alike', f'see {CONFIGS}'),
+    ],
+)
+def test_no_such_config(tmp_path, name, advice):
+    with pytest.raises(FileNotFoundError, match=advice) as error:
+        inherit(tmp_path, f'mmvideomac::{name}')
+    assert repr(name) in str(error.value)
+    with pytest.raises(FileNotFoundError):
+        find_config(f'mmvideomac::{name}')

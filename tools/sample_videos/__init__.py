@@ -1,1 +1,0 @@
-"""Renderer behind ``tools/make_sample_videos.py``: photographs in known motion."""
