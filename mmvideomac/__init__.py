@@ -11,9 +11,8 @@ from mmvideomac.utils.environment import prepare_environment
 # Must run before anything imports torchvision, mmpretrain or builds a Runner.
 prepare_environment()
 
-from mmvideomac import datasets, engine, models, visualization  # noqa: E402, F401
+from mmvideomac import datasets, engine, evaluation, models, visualization  # noqa: E402, F401
 from mmvideomac.apis.encoders import get_encoder, list_encoders  # noqa: E402
-from mmvideomac.evaluation import metrics  # noqa: E402, F401
 from mmvideomac.utils.config import resolve_shipped_configs  # noqa: E402
 from mmvideomac.version import __version__  # noqa: E402
 

@@ -11,8 +11,8 @@ from mmengine.registry import DefaultScope
 from modelindex.load_model_index import load as load_index
 from torch.func import functional_call
 
-from mmvideomac.registry import MODELS
 from mmvideomac.models.complexity import count_flops
+from mmvideomac.registry import MODELS
 
 ROOT = Path(__file__).parents[1]
 IMPORTS = load(ROOT / 'model-index.yml')['Import']

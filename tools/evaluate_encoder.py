@@ -23,14 +23,14 @@ import cv2
 from mmengine.config import Config, DictAction
 
 from mmvideomac.datasets import VideoReadError
-from mmvideomac.engine.config import load_config
-from mmvideomac.engine.launch import LaunchError, prepare_test
+from mmvideomac.engine.launch import prepare_test
 from mmvideomac.evaluation import get_protocol
-from mmvideomac.evaluation.encoder import BASELINES, encoder_settings, short_names
-from mmvideomac.evaluation.benchmark import evaluate
+from mmvideomac.evaluation.benchmark import BASELINES, encoder_settings, evaluate, short_names
 from mmvideomac.evaluation.features import STRIDE_METHODS
-from mmvideomac.evaluation.metrics.clip_metric import write_file
 from mmvideomac.registry import DATASETS
+from mmvideomac.utils.config import load_config
+from mmvideomac.utils.errors import UserError
+from mmvideomac.utils.files import write_file
 from mmvideomac.visualization import draw_propagation
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / 'configs' / 'benchmarks'
@@ -40,7 +40,7 @@ TASKS = dict(
     vip=('vip', ('vip/mIoU',)),
     jhmdb=('jhmdb', ('jhmdb/PCK@0.1', 'jhmdb/PCK@0.2')),
 )
-ERRORS = (LaunchError, ValueError, OSError, VideoReadError)
+ERRORS = (UserError, ValueError, OSError, VideoReadError)
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -84,7 +84,7 @@ def benchmark_config(args: argparse.Namespace, task: str) -> Config:
     """The config of a task with the encoder of ``args.config``.
 
     Raises:
-        LaunchError: if that config cannot be read.
+        UserError: if that config cannot be read.
         ValueError: if it has no encoder.
     """
     folder, _ = TASKS[task]
@@ -148,11 +148,11 @@ def run(args: argparse.Namespace) -> list[dict]:
     """Evaluate as the command line says.
 
     Raises:
-        LaunchError, ValueError, OSError, VideoReadError: before anything was evaluated.
+        UserError, ValueError, OSError, VideoReadError: before anything was evaluated.
     """
     tasks = [task for task in TASKS if getattr(args, task)]
     if not tasks:
-        raise LaunchError('no data: give --davis, --vip or --jhmdb')
+        raise UserError('no data: give --davis, --vip or --jhmdb')
     load_config(args.config)
     get_protocol(args.protocol)
     for path in (args.json, args.markdown):
@@ -160,7 +160,7 @@ def run(args: argparse.Namespace) -> list[dict]:
             path.parent.mkdir(parents=True, exist_ok=True)
     for weights in args.weights:
         if weights not in BASELINES and '://' not in weights and not Path(weights).is_file():
-            raise LaunchError(f'the checkpoint {weights} does not exist')
+            raise UserError(f'the checkpoint {weights} does not exist')
     names = short_names(args.weights)
     rows, predictions = [], {task: {} for task in tasks}
     for weights, name in names.items():

@@ -20,13 +20,13 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner, set_random_seed
 from torch.utils.data import DataLoader
 
-from mmvideomac.engine.config import load_config
-from mmvideomac.engine.launch import LaunchError
+from mmvideomac.checkpoint.files import read_state_dict
+from mmvideomac.checkpoint.loading import load_encoder
 from mmvideomac.evaluation.knn import extract_image_features, knn_accuracy
 from mmvideomac.registry import MODELS
+from mmvideomac.utils.config import load_config
+from mmvideomac.utils.errors import UserError
 from mmvideomac.utils.files import AtomicLocalBackend
-from mmvideomac.checkpoint.files import read_state_dict
-from mmvideomac.checkpoint.encoder_weights import load_encoder
 from mmvideomac.utils.logging import quiet
 
 
@@ -95,13 +95,13 @@ def run(args: argparse.Namespace) -> list[dict]:
     """Evaluate as the command line says.
 
     Raises:
-        LaunchError, ValueError, OSError: in one message.
+        UserError, ValueError, OSError: in one message.
     """
     if min(args.k) < 1 or args.temperature <= 0:
-        raise LaunchError('--k and --temperature must be positive')
+        raise UserError('--k and --temperature must be positive')
     cfg = load_config(args.config, args.cfg_options)
     if cfg.model.get('type') != 'ImageClassifier':
-        raise LaunchError(f'{args.config} is no config of a classifier (configs/benchmarks/)')
+        raise UserError(f'{args.config} is no config of a classifier (configs/benchmarks/)')
     states = {w: None if w == 'random' else read_state_dict(w) for w in args.weights}
     cfg.model.backbone.init_cfg = None
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')), quiet():
@@ -137,7 +137,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     try:
         rows = run(args)
-    except (LaunchError, ValueError, OSError) as error:
+    except (UserError, ValueError, OSError) as error:
         print(f'tools/evaluate_knn.py: {error}', file=sys.stderr)
         return 1
     ks = [key for key in rows[0] if key.startswith('top1')]

@@ -27,8 +27,9 @@ os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
 
 from mmvideomac.apis import LabelPropagationInferencer, PropagationResult, VideoFrames
 from mmvideomac.datasets import VideoReadError
-from mmvideomac.engine.launch import LaunchError, check_device
+from mmvideomac.engine.launch import check_device
 from mmvideomac.evaluation.features import STRIDE_METHODS
+from mmvideomac.utils.errors import UserError
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -66,7 +67,7 @@ def run(args: argparse.Namespace) -> PropagationResult:
     """Propagate as the command line says.
 
     Raises:
-        LaunchError, ValueError, OSError, VideoReadError: for what is at fault.
+        UserError, ValueError, OSError, VideoReadError: for what is at fault.
     """
     if (args.first_mask is None) == (args.points is None):
         raise ValueError('give either --first-mask or --points')
@@ -99,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     try:
         result = run(args)
-    except (LaunchError, ValueError, OSError, VideoReadError) as error:
+    except (UserError, ValueError, OSError, VideoReadError) as error:
         print(f'tools/propagate.py: {error}', file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -31,8 +31,9 @@ from mmengine.runner import Runner
 from torch.optim import AdamW
 
 from mmvideomac.datasets import extract_frames, find_videos
-from mmvideomac.engine.launch import LaunchError, prepare
+from mmvideomac.engine.launch import prepare
 from mmvideomac.registry import DATASETS, MODELS
+from mmvideomac.utils.errors import UserError
 from mmvideomac.visualization import write_report
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -60,7 +61,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def make_samples(out: Path, *options: str) -> None:
     """Run tools/data/make_sample_videos.py, which leaves a complete set alone."""
-    tool = ROOT / 'tools' / 'make_sample_videos.py'
+    tool = ROOT / 'tools' / 'data' / 'make_sample_videos.py'
     subprocess.run([sys.executable, tool, out, *options], check=True)
 
 
@@ -192,7 +193,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except subprocess.CalledProcessError:
         pass  # the tool has said why
-    except (OSError, ValueError, RuntimeError, LaunchError) as error:
+    except (OSError, ValueError, RuntimeError, UserError) as error:
         print(f'error: {error}', file=sys.stderr)
     return 1
 
@@ -262,8 +263,8 @@ def next_steps(
         (
             'Look at other reconstructions of this model (any clips, folders of frames, or two '
             'images):',
-            f'{python} tools/visualization/vis_reconstruction.py {_short(config)} {_short(checkpoint)} '
-            f'{_short(Path(clip))}',
+            f'{python} tools/visualization/vis_reconstruction.py {_short(config)} '
+            f'{_short(checkpoint)} {_short(Path(clip))}',
         ),
         ('All curves and pictures, live:', f'{python} -m tensorboard.main --logdir {run}'),
         ('Train for longer:', f'bash tools/quickstart.sh --minutes 60{own}'),

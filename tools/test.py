@@ -24,9 +24,10 @@ from mmengine.dist import is_main_process
 from torch import distributed
 
 from mmvideomac.datasets import VideoReadError
-from mmvideomac.engine.config import load_config
-from mmvideomac.engine.launch import LaunchError, prepare_test
+from mmvideomac.engine.launch import prepare_test
 from mmvideomac.evaluation.benchmark import Evaluation, evaluate
+from mmvideomac.utils.config import load_config
+from mmvideomac.utils.errors import UserError
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -70,7 +71,7 @@ def run(args: argparse.Namespace) -> Evaluation:
     """Evaluate as the command line says.
 
     Raises:
-        LaunchError: if it cannot start.
+        UserError: if it cannot start.
         ValueError, OSError, VideoReadError: for data, checkpoints and settings at fault.
     """
     path = Path(args.config)
@@ -100,7 +101,7 @@ def main() -> None:
     args = parse_args()
     try:
         result = run(args)
-    except (LaunchError, ValueError, OSError, VideoReadError) as error:
+    except (UserError, ValueError, OSError, VideoReadError) as error:
         sys.exit(f'tools/test.py: {error}')
     if result.error:
         sys.exit(f'tools/test.py: stopped before the end: {result.error}')

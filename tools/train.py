@@ -19,8 +19,9 @@ from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
 from mmvideomac.datasets import VideoReadError
-from mmvideomac.engine.config import load_config
-from mmvideomac.engine.launch import LaunchError, prepare
+from mmvideomac.engine.launch import prepare
+from mmvideomac.utils.config import load_config
+from mmvideomac.utils.errors import UserError
 
 ERRORS = (ValueError, OSError, FloatingPointError, VideoReadError)
 
@@ -91,7 +92,7 @@ def run(args: argparse.Namespace) -> None:
     """Train as the command line says.
 
     Raises:
-        LaunchError: if training cannot start.
+        UserError: if training cannot start.
         ValueError, OSError, FloatingPointError, VideoReadError: for data, files and
             settings at fault.
     """
@@ -114,7 +115,7 @@ def main() -> None:
     args = parse_args()
     try:
         run(args)
-    except (LaunchError, *ERRORS) as error:
+    except (UserError, *ERRORS) as error:
         sys.exit(f'tools/train.py: {error}')
 
 

@@ -5,25 +5,25 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatch
 from pathlib import Path
 
+import torch
 from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
+from torch.func import functional_call
 
+from mmvideomac.checkpoint.encoder_config import read_saved_config
+from mmvideomac.checkpoint.files import read_checkpoint
+from mmvideomac.checkpoint.loading import find_encoder, load_state_dict_strictly
 from mmvideomac.models.backbones.sparse_encoder import check_choice
 from mmvideomac.registry import MODELS
-from mmvideomac.checkpoint.loading import load_state_dict_strictly
-from mmvideomac.checkpoint.files import read_checkpoint
-from mmvideomac.checkpoint.encoder_weights import find_encoder
-from mmvideomac.utils.logging import quiet
-from mmvideomac.checkpoint.encoder_config import read_saved_config
 from mmvideomac.utils.config import PREFIX, find_config
-
-from .feature_info import feature_info
+from mmvideomac.utils.logging import quiet
 
 _CONFIG_SUFFIXES = ('.py', '.json', '.yaml', '.yml')
 _CHECKPOINT_SUFFIXES = ('.pth', '.pt', '.safetensors')
@@ -76,7 +76,7 @@ def get_encoder(
         stage alone unless told; ``encoder(x, mask)`` with a bool ``mask`` (B, gh, gw),
         True = masked, computes on the visible patches and returns zeros elsewhere.
         ``encoder.feature_info`` has the channels C and strides r
-        (:class:`~mmvideomac.apis.feature_info.FeatureInfo`). Synchronised batch norms
+        (:class:`~mmvideomac.apis.encoders.FeatureInfo`). Synchronised batch norms
         have become plain ones.
 
     Raises:
@@ -109,6 +109,40 @@ def get_encoder(
     encoder.eval()
     encoder.feature_info = feature_info(encoder)
     return encoder
+
+
+@dataclass(frozen=True)
+class FeatureInfo:
+    """What the outputs of an encoder are, in their order.
+
+    Attributes:
+        channels: Of each output.
+        strides: Input pixels per site of each output; None for vectors, averaged over
+            space.
+    """
+
+    channels: tuple[int, ...]
+    strides: tuple[int | None, ...]
+
+
+def feature_info(encoder: nn.Module, size: int = 256) -> FeatureInfo:
+    """Channels and strides of an encoder's outputs.
+
+    Only shapes are computed (torch's meta device), no features.
+
+    Args:
+        encoder: In eval mode, any that returns a tuple.
+        size: Pixels along the edge of the input, a multiple of the strides.
+    """
+    channels = next(p.size(1) for p in encoder.parameters() if p.ndim == 4)  # of the stem
+    tensors = {**dict(encoder.named_parameters()), **dict(encoder.named_buffers())}
+    shapes = {name: tensor.to('meta') for name, tensor in tensors.items()}
+    with torch.no_grad():
+        outs = functional_call(encoder, shapes, torch.empty(1, channels, size, size, device='meta'))
+    return FeatureInfo(
+        channels=tuple(out.size(1) for out in outs),
+        strides=tuple(round(size / out.size(3)) if out.ndim == 4 else None for out in outs),
+    )
 
 
 def encoder_config(name: str) -> dict:

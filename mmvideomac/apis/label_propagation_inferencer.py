@@ -17,7 +17,8 @@ from mmengine.device import get_device
 from mmengine.utils import ProgressBar
 
 from mmvideomac.datasets import VideoReadError
-from mmvideomac.evaluation.encoder import (
+from mmvideomac.datasets.video_frames import VideoFrames
+from mmvideomac.evaluation.benchmark import (
     BASELINES,
     encoder_settings,
     load_weights,
@@ -30,7 +31,6 @@ from mmvideomac.utils.logging import quiet
 from .first_label import first_mask as read_first_mask
 from .first_label import first_points as read_first_points
 from .propagation_writer import MaskWriter, PointWriter, PropagationWriter
-from mmvideomac.datasets.video_frames import VideoFrames
 
 #: Frames per second of the overlay where the video, a folder, has none.
 _FPS_OF_FOLDERS = 24.0
@@ -77,7 +77,7 @@ class LabelPropagationInferencer:
         pretrained: Path or URL of a checkpoint of any kind with that encoder;
             ``'random'``: the encoder as initialised; ``'color'``: none, mean colours.
         device: Default: a GPU if there is one.
-        **settings: Fields of :class:`~mmvideomac.models.LabelPropagation` to change:
+        **settings: Fields of :class:`~mmvideomac.evaluation.LabelPropagation` to change:
             ``protocol`` (default ``'videomac'``), ``stage``, ``stride``,
             ``stride_method``, ``network``, ``rules``. None leaves that of the config.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mmvideomac.datasets.labelled_clips.masks import encode_mask
-from mmvideomac.evaluation.metrics.clip_metric import write_file, write_json
+from mmvideomac.utils.files import write_file, write_json
 from mmvideomac.visualization.overlay import overlay_masks, overlay_points
 from mmvideomac.visualization.video_writer import VideoWriter
 

@@ -1,8 +1,39 @@
-"""The config that a checkpoint was trained with."""
+"""What encoder a config describes: a file's, or the one that a checkpoint was trained with."""
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping
+from pathlib import Path
+
+from mmengine.registry import DefaultScope
+from torch import nn
+
+from mmvideomac.registry import MODELS
+from mmvideomac.utils.config import load_config
+from mmvideomac.utils.errors import UserError
+
+
+def read_backbone(path: str | Path, options: dict | None = None) -> dict:
+    """``model.backbone`` of a config file.
+
+    Args:
+        path: Of the config.
+        options: Dotted key -> value, to override settings.
+
+    Raises:
+        UserError: if it cannot be read, or has no such entry.
+    """
+    model = load_config(path, options).get('model') or {}
+    if 'backbone' not in model:
+        raise UserError(f'the config {path} has no model.backbone')
+    return model.backbone.to_dict()
+
+
+def build_encoder(config: Mapping) -> nn.Module:
+    """The encoder of ``model.backbone``, as initialised."""
+    with DefaultScope.overwrite_default_scope('mmvideomac'):
+        return MODELS.build(config)
 
 
 def read_saved_config(text: str) -> dict:

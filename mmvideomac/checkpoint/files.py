@@ -1,18 +1,75 @@
-"""Reading weights, without running what a file may hold."""
+"""Checkpoint files: complete ones, found and read without running what they may hold."""
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 from types import ModuleType
 
 import torch
+from mmengine.logging import print_log
 from torch import Tensor
 
-from .loading import is_complete
+
+def is_complete(path: str | Path) -> bool:
+    """Whether a checkpoint file is there in full.
+
+    The zip archive that ``torch.save`` writes ends with its directory, so a
+    truncated one is recognised without reading it. Files of the older format
+    carry no such mark and pass unless empty.
+    """
+    path = Path(path)
+    if not path.is_file() or path.stat().st_size == 0:
+        return False
+    with path.open('rb') as file:
+        zipped = file.read(2) == b'PK'
+    return zipfile.is_zipfile(path) if zipped else True
+
+
+def find_latest_checkpoint(work_dir: str | Path) -> str | None:
+    """The newest complete training checkpoint in a work directory.
+
+    That is the file which ``last_checkpoint`` names (looked for in ``work_dir``
+    too, should the folder have been moved). If it is missing or truncated, a
+    warning says so and the complete checkpoint of the highest iteration is taken.
+
+    Returns:
+        Path of the checkpoint, or None if there is none.
+    """
+    work_dir = Path(work_dir)
+    pointer = work_dir / 'last_checkpoint'
+    if pointer.is_file():
+        named = Path(pointer.read_text().strip())
+        for path in (named, work_dir / named.name):
+            if is_complete(path):
+                return str(path)
+        _warn(f'{pointer} names {named}, which is missing or incomplete; looking for another.')
+
+    found = [
+        (iteration, str(path))
+        for path in sorted(work_dir.glob('*.pth'))
+        if (iteration := _iteration(path)) is not None
+    ]
+    return max(found)[1] if found else None
+
+
+def _iteration(path: Path) -> int | None:
+    """Iteration at which a training checkpoint was saved; None for other files."""
+    if not is_complete(path):
+        _warn(f'{path} is incomplete and was ignored.')
+        return None
+    try:
+        # Mapped, so that only the structure is read, not the weights.
+        checkpoint = torch.load(path, map_location='cpu', mmap=True)
+        return checkpoint['meta']['iter'] if 'optimizer' in checkpoint else None
+    except Exception as error:
+        _warn(f'{path} cannot be read and was ignored: {str(error).splitlines()[0]}')
+        return None
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
@@ -108,3 +165,7 @@ def sha256(path: str | Path) -> str:
     if '://' in str(path):
         raise ValueError(f'{path} is a URL: download it, and give the file')
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def _warn(message: str) -> None:
+    print_log(message, logger='current', level=logging.WARNING)

@@ -1,70 +1,11 @@
-"""Finding complete checkpoints, and refusing those of another architecture."""
+"""Weights out of checkpoints of any kind into a model, all of them or none."""
 
-import logging
+from __future__ import annotations
+
 import re
-import zipfile
 from collections.abc import Mapping
-from pathlib import Path
 
-import torch
-from mmengine.logging import print_log
 from torch import Tensor, nn
-
-
-def is_complete(path: str | Path) -> bool:
-    """Whether a checkpoint file is there in full.
-
-    The zip archive that ``torch.save`` writes ends with its directory, so a
-    truncated one is recognised without reading it. Files of the older format
-    carry no such mark and pass unless empty.
-    """
-    path = Path(path)
-    if not path.is_file() or path.stat().st_size == 0:
-        return False
-    with path.open('rb') as file:
-        zipped = file.read(2) == b'PK'
-    return zipfile.is_zipfile(path) if zipped else True
-
-
-def find_latest_checkpoint(work_dir: str | Path) -> str | None:
-    """The newest complete training checkpoint in a work directory.
-
-    That is the file which ``last_checkpoint`` names (looked for in ``work_dir``
-    too, should the folder have been moved). If it is missing or truncated, a
-    warning says so and the complete checkpoint of the highest iteration is taken.
-
-    Returns:
-        Path of the checkpoint, or None if there is none.
-    """
-    work_dir = Path(work_dir)
-    pointer = work_dir / 'last_checkpoint'
-    if pointer.is_file():
-        named = Path(pointer.read_text().strip())
-        for path in (named, work_dir / named.name):
-            if is_complete(path):
-                return str(path)
-        _warn(f'{pointer} names {named}, which is missing or incomplete; looking for another.')
-
-    found = [
-        (iteration, str(path))
-        for path in sorted(work_dir.glob('*.pth'))
-        if (iteration := _iteration(path)) is not None
-    ]
-    return max(found)[1] if found else None
-
-
-def _iteration(path: Path) -> int | None:
-    """Iteration at which a training checkpoint was saved; None for other files."""
-    if not is_complete(path):
-        _warn(f'{path} is incomplete and was ignored.')
-        return None
-    try:
-        # Mapped, so that only the structure is read, not the weights.
-        checkpoint = torch.load(path, map_location='cpu', mmap=True)
-        return checkpoint['meta']['iter'] if 'optimizer' in checkpoint else None
-    except Exception as error:
-        _warn(f'{path} cannot be read and was ignored: {str(error).splitlines()[0]}')
-        return None
 
 
 def load_state_dict_strictly(
@@ -149,5 +90,63 @@ def _depths(blocks: Mapping[tuple[int, int], Tensor]) -> str:
     return '-'.join(str(stages.count(stage)) for stage in sorted(set(stages)))
 
 
-def _warn(message: str) -> None:
-    print_log(message, logger='current', level=logging.WARNING)
+#: Where a checkpoint may hold the encoder, the likeliest first.
+_PLACES = dict(
+    online=('backbone.', 'encoder.', 'model.backbone.', 'extractor.backbone.', ''),
+    target=('target.backbone.', 'target_backbone.', 'ema_backbone.'),
+)
+
+
+def find_encoder(
+    state_dict: Mapping[str, Tensor], backbone: nn.Module, source: str, network: str = 'online'
+) -> dict[str, Tensor]:
+    """The part of a state dict that is an encoder of this architecture.
+
+    Args:
+        state_dict: Of a pre-training model, a classifier or detector of OpenMMLab
+            (``backbone.*``), or of the encoder itself.
+        backbone: The encoder.
+        source: What the state dict is from, for the message.
+        network: Of pre-training: ``'online'`` (``backbone.*``), or ``'target'``
+            (``target.backbone.*``).
+
+    Raises:
+        ValueError: if there is none.
+    """
+    own = backbone.state_dict()
+    for place in _PLACES[network]:
+        # A stage's name is also that of other modules: 'norm0' alone is no encoder.
+        found = {key: value for key, value in own.items() if place + key in state_dict}
+        if 2 * len(found) >= len(own):
+            names = {key.split('.')[0] for key in own}
+            inside = {
+                key[len(place) :]: value
+                for key, value in state_dict.items()
+                if key.startswith(place)
+            }
+            # Of a plain one also what is not of the encoder: heads.
+            return {k: v for k, v in inside.items() if place or k.split('.')[0] in names}
+    if network == 'target' and any(key.startswith('backbone.') for key in state_dict):
+        raise ValueError(
+            f'{source} holds no target network, only the online one: take network="online"'
+        )
+    raise ValueError(
+        f'{source} holds no usable encoder.\n'
+        f'  it holds: {describe_encoder(state_dict)} ({len(state_dict)} tensors, '
+        f'{", ".join(list(state_dict)[:3])}, ...)\n'
+        f'  wanted: {describe_encoder(own) if own else "an encoder without any weights"}\n'
+        'Use the config that it was trained with. Weights in the names of the released VideoMAC or '
+        'FCMAE code: tools/model_converters/official_to_mmvideomac.py converts them.'
+    )
+
+
+def load_encoder(
+    backbone: nn.Module, state_dict: Mapping[str, Tensor], source: str, network: str = 'online'
+) -> None:
+    """Load all weights of an encoder; see :func:`find_encoder`.
+
+    Raises:
+        ValueError: if there is no encoder, or it does not fit in names or shapes.
+    """
+    encoder = find_encoder(state_dict, backbone, source, network)
+    load_state_dict_strictly(backbone, encoder, source)

@@ -1,9 +1,9 @@
 """Data sets of frame pairs, labelled clips and images; readers, samplers and transforms."""
 
-from .labelled_clips import DAVISDataset, JHMDBDataset, VideoClip, VIPDataset, load_frame
 from .extract_frames import extract_frames
 from .frame_pair_dataset import FramePairDataset
 from .image_folder import ImageFolder
+from .labelled_clips import DAVISDataset, JHMDBDataset, VideoClip, VIPDataset, load_frame
 from .pair_sampling import AllPairs, PerVideo
 from .samplers import EpochSampler, SampleKey
 from .transforms import ApplyToFrames, PackFramePair, RandomResizedCropFrames

@@ -10,6 +10,7 @@ from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.logging import print_log
 
 from mmvideomac.registry import DATASETS, TASK_UTILS, TRANSFORMS, VIDEO_READERS
+from mmvideomac.utils.errors import UserError
 
 from .base import BaseDataset
 from .randomness import derive_seeds, seeded
@@ -260,7 +261,7 @@ class FramePairDataset(BaseDataset):
         """The sample of a key; a plain index stands for seed 0 and epoch 0.
 
         Raises:
-            RuntimeError: if ``MAX_ATTEMPTS`` samples in a row cannot be decoded.
+            UserError: if ``MAX_ATTEMPTS`` samples in a row cannot be decoded.
             ValueError: if the frames of a video differ in size.
         """
         if not isinstance(key, SampleKey):
@@ -280,7 +281,7 @@ class FramePairDataset(BaseDataset):
                     raise
                 errors.append(error)
                 self._report(error)
-        raise RuntimeError(
+        raise UserError(
             f'{len(errors)} samples in a row cannot be decoded, the last because of {errors[-1]} '
             'Check that the data are complete and the disk is there.'
         )

@@ -21,6 +21,7 @@ import simplejpeg
 from PIL import Image
 
 from mmvideomac.registry import VIDEO_READERS
+from mmvideomac.utils.errors import UserError
 
 from .frame_memory import FrameMemory
 
@@ -37,7 +38,7 @@ class VideoInfo(NamedTuple):
     fps: float | None
 
 
-class VideoReadError(RuntimeError):
+class VideoReadError(UserError):
     """A video, or a frame of it, that cannot be decoded.
 
     Args:

@@ -14,7 +14,6 @@ from .hooks import (
 )
 from .loops import LabelPropagationProbeLoop, ResumableTrainLoop
 from .optim_wrapper_constructor import GroupedOptimWrapperConstructor
-from .replica import Replica
 
 __all__ = [
     'AtomicCheckpointHook',
@@ -27,7 +26,6 @@ __all__ = [
     'PretrainedCheckHook',
     'PropagationProgressHook',
     'ReconstructionHook',
-    'Replica',
     'ReproducibilityHook',
     'ResumableTrainLoop',
     'ThroughputHook',

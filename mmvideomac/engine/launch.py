@@ -4,8 +4,6 @@ Everything here happens before a Runner exists, and changes the config alone,
 except for :func:`init_cpu_processes` and the C library's memory.
 """
 
-import difflib
-import inspect
 import os
 import subprocess
 import tempfile
@@ -13,11 +11,11 @@ import tempfile
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
-from mmengine.runner import Runner
 from torch import distributed
 
+from mmvideomac.checkpoint.files import find_latest_checkpoint, is_complete
 from mmvideomac.utils.allocator import keep_freed_memory
-from mmvideomac.checkpoint.loading import find_latest_checkpoint, is_complete
+from mmvideomac.utils.errors import UserError
 
 #: Environment variables of a process, by launcher: (rank, processes, local rank).
 _RANK_VARIABLES = {
@@ -36,10 +34,6 @@ _MMENGINE_HOOKS = (
 )
 
 
-class LaunchError(Exception):
-    """Training cannot start as asked; the message says what to change."""
-
-
 def process_info(launcher: str) -> tuple[int, int, int]:
     """Rank, number of processes and local rank, before any of them has met.
 
@@ -47,13 +41,13 @@ def process_info(launcher: str) -> tuple[int, int, int]:
         launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
 
     Raises:
-        LaunchError: if the process was not started by that launcher.
+        UserError: if the process was not started by that launcher.
     """
     if launcher == 'none':
         return 0, 1, 0
     names = _RANK_VARIABLES[launcher]
     if lacking := [name for name in names if name not in os.environ]:
-        raise LaunchError(
+        raise UserError(
             f'--launcher {launcher} needs the environment variable(s) {", ".join(lacking)}, which '
             'the launcher sets: start through tools/dist_train.sh or tools/slurm_train.sh.'
         )
@@ -69,12 +63,12 @@ def check_device(device: str, local_rank: int) -> None:
         local_rank: Index of this process on its machine.
 
     Raises:
-        LaunchError: without any GPU, or with fewer GPUs than processes.
+        UserError: without any GPU, or with fewer GPUs than processes.
     """
     available = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device == 'cuda' and not available:
         build = torch.version.cuda
-        raise LaunchError(
+        raise UserError(
             '--device cuda, but torch sees no GPU: '
             + (
                 f'it is built for CUDA {build}; check the driver (nvidia-smi) and '
@@ -85,27 +79,10 @@ def check_device(device: str, local_rank: int) -> None:
             + ' To train on the CPU leave --device out.'
         )
     if available and local_rank >= available:
-        raise LaunchError(
+        raise UserError(
             f'Process {local_rank} of this machine has no GPU of its own: {available} visible. '
             'Start as many processes as there are GPUs (second argument of tools/dist_train.sh).'
         )
-
-
-def check_options(cfg: Config, options: dict) -> None:
-    """Raise for a ``--cfg-options`` key that starts nowhere in the config.
-
-    A misspelt top-level key would otherwise be set, and never read.
-
-    Raises:
-        LaunchError: naming the key and the nearest ones.
-    """
-    known = {*cfg, *inspect.signature(Runner).parameters}
-    for key in options:
-        first = key.split('.')[0]
-        if first not in known:
-            near = difflib.get_close_matches(first, known, n=1)
-            hint = f': did you mean {near[0]}?' if near else '.'
-            raise LaunchError(f'--cfg-options {key}: the config has no {first!r}{hint}')
 
 
 def drop_disabled_hooks(cfg: Config) -> None:
@@ -123,14 +100,14 @@ def check_work_dir(work_dir: str) -> None:
     """Make the work directory, and raise if it cannot be written to.
 
     Raises:
-        LaunchError: naming the directory and the cause.
+        UserError: naming the directory and the cause.
     """
     try:
         os.makedirs(work_dir, exist_ok=True)
         with tempfile.TemporaryFile(dir=work_dir):
             pass
     except OSError as error:
-        raise LaunchError(
+        raise UserError(
             f'Cannot write to the work directory {work_dir}: {error.strerror}. '
             'Choose another with --work-dir.'
         ) from None
@@ -151,14 +128,14 @@ def set_batch_size(cfg: Config, processes: int) -> str:
         What was decided, for the log.
 
     Raises:
-        LaunchError: if the total cannot be split evenly.
+        UserError: if the total cannot be split evenly.
     """
     loader, total = cfg.train_dataloader, cfg.get('total_batch_size')
     scaling = cfg.get('auto_scale_lr') or {}
     if scaling.get('enable'):
         base = scaling.get('base_batch_size') or total
         if base is None:
-            raise LaunchError('--auto-scale-lr needs `total_batch_size`, which the lr is for.')
+            raise UserError('--auto-scale-lr needs `total_batch_size`, which the lr is for.')
         cfg.auto_scale_lr = dict(enable=True, base_batch_size=base)
         total = loader.batch_size * processes
         scaled = f'; learning rate scaled by {total}/{base}'
@@ -194,7 +171,7 @@ def _largest_batch(most: int, total: int, processes: int) -> int:
         above = [size for size in fitting if size > batch][:1]
         sizes = ' or '.join(map(str, below + above))
         hint = f'use train_dataloader.batch_size={sizes}'
-    raise LaunchError(
+    raise UserError(
         f'total_batch_size={total} is not a whole number of batches of {batch} on {processes} '
         f'process(es): {hint}, or --auto-scale-lr.'
     )
@@ -261,7 +238,7 @@ def set_checkpoint(cfg: Config, resume: str | None) -> str | None:
         What was decided, for the log.
 
     Raises:
-        LaunchError: if a checkpoint file is missing or incomplete.
+        UserError: if a checkpoint file is missing or incomplete.
     """
     auto = resume is None and cfg.get('resume') and not cfg.get('load_from')
     if resume == 'auto' or auto:
@@ -277,7 +254,7 @@ def set_checkpoint(cfg: Config, resume: str | None) -> str | None:
         )
     if '://' not in path and not is_complete(path):
         state = 'is incomplete (was the disk full?)' if os.path.exists(path) else 'does not exist'
-        raise LaunchError(f'The checkpoint {path} {state}.')
+        raise UserError(f'The checkpoint {path} {state}.')
     return f'Resuming {path}.' if cfg.get('resume') else f'Starting from the weights of {path}.'
 
 
@@ -291,7 +268,7 @@ def prepare(cfg: Config, resume: str | None = None, device: str = 'auto') -> lis
         Notes for the log.
 
     Raises:
-        LaunchError: in one message, before anything was started or written.
+        UserError: in one message, before anything was started or written.
     """
     _, processes, local_rank = process_info(cfg.launcher)
     check_device(device, local_rank)
@@ -317,10 +294,10 @@ def prepare_test(cfg: Config, device: str = 'auto') -> None:
     processes of the run have joined.
 
     Raises:
-        LaunchError: in one message, before anything was started or written.
+        UserError: in one message, before anything was started or written.
     """
     if cfg.get('test_dataloader') is None or cfg.model.get('task') is None:
-        raise LaunchError('this is no benchmark config: take one of configs/benchmarks/')
+        raise UserError('this is no benchmark config: take one of configs/benchmarks/')
     _, _, local_rank = process_info(cfg.launcher)
     check_device(device, local_rank)
     drop_disabled_hooks(cfg)

@@ -11,8 +11,8 @@ from mmengine.runner import EpochBasedTrainLoop, Runner, ValLoop
 from torch.utils.data import DataLoader
 
 from mmvideomac.datasets import VideoReadError
-from mmvideomac.registry import LOOPS, MODELS
 from mmvideomac.models.wrappers import unwrap_model
+from mmvideomac.registry import LOOPS, MODELS
 
 
 @LOOPS.register_module()
@@ -124,7 +124,7 @@ class LabelPropagationProbeLoop(ValLoop):
             (:class:`~mmvideomac.datasets.labelled_clips.ClipDataset`), or its config.
         evaluator: Of the task's metric, or its config.
         stride_method: See ``LabelPropagation``; the default is the cheapest.
-        **settings: Others of :class:`~mmvideomac.models.LabelPropagation`: ``task``
+        **settings: Others of :class:`~mmvideomac.evaluation.LabelPropagation`: ``task``
             (default ``'davis'``), ``protocol`` (``'dino'``), ``stage`` (3), ``stride``
             (8), ``network`` (``'online'``), ...
 

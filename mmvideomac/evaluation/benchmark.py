@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.runner import Runner
 
-from mmvideomac.datasets import VideoReadError
+from mmvideomac.checkpoint.files import read_state_dict
+from mmvideomac.checkpoint.loading import load_encoder
 from mmvideomac.models.wrappers import unwrap_model
+from mmvideomac.utils.errors import REPORTED_ERRORS
 
-from .encoder import load_weights, use_mean_color
+from .label_propagation import LabelPropagation
+
+#: In place of a checkpoint: the encoder as initialised, and no encoder at all.
+BASELINES = ('random', 'color')
 
 
 @dataclass
@@ -39,7 +46,7 @@ def evaluate(cfg: Config, weights: str, quiet: bool = False) -> Evaluation:
             (:func:`~mmvideomac.engine.launch.prepare_test`).
         weights: Path or URL of a checkpoint; ``'random'``: the initialisation that
             pre-training starts from, by the config's seed; ``'color'``: see
-            :func:`~mmvideomac.evaluation.encoder.use_mean_color`.
+            :func:`~mmvideomac.evaluation.benchmark.use_mean_color`.
         quiet: Log progress and results alone, without what mmengine says at the start.
 
     Returns:
@@ -47,7 +54,7 @@ def evaluate(cfg: Config, weights: str, quiet: bool = False) -> Evaluation:
         with the ``error`` (on several processes it is raised).
 
     Raises:
-        ValueError, OSError, VideoReadError: if the checkpoint, the data or a setting is at fault.
+        UserError, ValueError, OSError: if the checkpoint, the data or a setting is at fault.
     """
     if weights == 'color':
         use_mean_color(cfg.model)
@@ -62,7 +69,7 @@ def evaluate(cfg: Config, weights: str, quiet: bool = False) -> Evaluation:
     metric, error = runner.test_evaluator.metrics[0], None
     try:
         metrics, clips = runner.test(), len(runner.test_dataloader.dataset)
-    except (ValueError, OSError, VideoReadError) as caught:
+    except REPORTED_ERRORS as caught:
         clips = len(metric.results)
         if runner.distributed or not clips:
             raise
@@ -79,3 +86,55 @@ def _set_level(logger: logging.Logger, level: str) -> None:
     for handler in logger.handlers:
         if handler.level <= logging.WARNING:  # others are those of further processes
             handler.setLevel(level)
+
+
+def encoder_settings(source: Config, name: str) -> dict:
+    """The encoder of a config, for the ``model`` of label propagation.
+
+    Args:
+        source: Of pre-training, of an mmpretrain model, or of a benchmark.
+        name: Of the config, for the message.
+
+    Returns:
+        ``backbone`` and, where the config has them, ``mean`` and ``std`` of its pixels; of
+        a benchmark everything but ``type``, ``task`` and ``protocol``.
+
+    Raises:
+        ValueError: if there is no ``model.backbone``.
+    """
+    model = source.get('model') or {}
+    if 'backbone' not in model:
+        raise ValueError(f'{name} has no model.backbone')
+    if str(model.get('type')).split('.')[-1] == 'LabelPropagation':
+        return {k: v for k, v in model.items() if k not in ('type', 'task', 'protocol')}
+    pixels = model.get('data_preprocessor') or source.get('data_preprocessor') or {}
+    pixels = {key: pixels[key] for key in ('mean', 'std') if key in pixels}
+    return dict(backbone=model.backbone, **pixels)
+
+
+def use_mean_color(model: ConfigDict) -> None:
+    """Have label propagation go by colour alone: changes its ``model`` config in place."""
+    stride = model.get('stride') or 8
+    model.backbone = ConfigDict(type='MeanColor', stride=stride)
+    model.update(stage=1, stride=stride, stride_method='native')
+
+
+def load_weights(model: LabelPropagation, weights: str) -> None:
+    """Give the encoder its weights: of a checkpoint, or those of a baseline.
+
+    Raises:
+        FileNotFoundError, ValueError: if there is no such encoder in the checkpoint.
+    """
+    if weights in BASELINES:
+        model.init_weights()
+    else:
+        load_encoder(model.extractor.backbone, read_state_dict(weights), weights, model.network)
+
+
+def short_names(paths: Iterable[str]) -> dict[str, str]:
+    """Path -> the end of it that tells it from the others."""
+    parts = {path: Path(path).parts for path in paths}
+    length = 1
+    while len({names[-length:] for names in parts.values()}) < len(set(parts.values())):
+        length += 1
+    return {path: '/'.join(names[-length:]) for path, names in parts.items()}

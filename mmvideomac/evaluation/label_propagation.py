@@ -10,21 +10,23 @@ import cv2
 import mmcv
 import numpy as np
 import torch
-from mmengine.model import BaseModel
+import torch.nn.functional as F
+from mmengine.model import BaseModel, BaseModule
 from mmpretrain.structures import DataSample
 from torch import Tensor
 
-from mmvideomac.evaluation.features import FeatureExtractor
-from mmvideomac.evaluation.labels import (
+from mmvideomac.checkpoint.loading import load_encoder
+from mmvideomac.registry import MODELS
+
+from .features import FeatureExtractor
+from .labels import (
     labels_to_state,
     points_to_state,
     state_to_labels,
     state_to_points,
 )
-from mmvideomac.evaluation.propagation import propagate
-from mmvideomac.evaluation.protocols import TASKS, Protocol, get_protocol
-from mmvideomac.registry import MODELS
-from mmvideomac.checkpoint.encoder_weights import load_encoder
+from .propagation import propagate
+from .protocols import TASKS, Protocol, get_protocol
 
 
 @MODELS.register_module()
@@ -40,7 +42,7 @@ class LabelPropagation(BaseModel):
     depend on its length (but for the predictions).
 
     ``load_state_dict`` takes the encoder out of any checkpoint that holds one
-    (:func:`~mmvideomac.checkpoint.encoder_weights.find_encoder`).
+    (:func:`~mmvideomac.checkpoint.loading.find_encoder`).
 
     Args:
         backbone (dict): the encoder, one of ours or of mmpretrain's.
@@ -230,6 +232,25 @@ class LabelPropagation(BaseModel):
             return mmcv.imresize(frame, size[::-1], interpolation='bilinear')
 
         return map(resize, chain([first], frames)), size
+
+
+@MODELS.register_module()
+class MeanColor(BaseModule):
+    """The mean colour of each cell.
+
+    Args:
+        stride (int): side of a cell, in pixels.
+    """
+
+    out_indices = (0,)
+
+    def __init__(self, stride: int = 8) -> None:
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> tuple[Tensor]:
+        """(B, 3, H, W) -> one map (B, 3, H / stride, W / stride)."""
+        return (F.avg_pool2d(x, self.stride),)
 
 
 def _resize_label(sample: DataSample, size: tuple[int, int]) -> None:

@@ -10,19 +10,18 @@ from .backbones import (
 )
 from .heads import MAEConvNeXtHead
 from .initializers import ReleasedTruncNormal
-from mmvideomac.evaluation.label_propagation import LabelPropagation, MeanColor
 from .losses import MaskedReconstructionLoss, ReconstructionConsistencyLoss
 from .maskers import AsymmetricRandomMask, SymmetricRandomMask
 from .pretrainers import VideoMAC
+from .wrappers import Replica
 
 __all__ = [
     'AsymmetricRandomMask',
-    'LabelPropagation',
     'MAEConvNeXtHead',
     'MaskedReconstructionLoss',
-    'MeanColor',
     'ReconstructionConsistencyLoss',
     'ReleasedTruncNormal',
+    'Replica',
     'SparseConvNeXt',
     'SparseConvNeXtV2',
     'SparseEfficientNet',

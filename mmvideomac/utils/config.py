@@ -1,18 +1,64 @@
-"""Configs that come with the package: ``_base_ = 'mmvideomac::videomac_cnxv2s_yt18.py'``.
+"""Configs: reading one for a tool, and those that come with the package.
 
-mmengine resolves ``package::config`` for OpenMMLab's own packages alone, and refuses
-configs that lie in no sub-folder.
+``_base_ = 'mmvideomac::videomac_cnxv2s_yt18.py'`` names a shipped one. mmengine resolves
+``package::config`` for OpenMMLab's own packages alone, and refuses configs that lie in no
+sub-folder.
 """
 
 from __future__ import annotations
 
+import inspect
 from difflib import get_close_matches
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.runner import Runner
+
+from .errors import UserError
 
 #: What the names of shipped configs begin with.
 PREFIX = 'mmvideomac::'
+
+
+def load_config(path: str | Path, options: dict | None = None) -> Config:
+    """Read a config and override its settings, as ``--cfg-options`` of a tool.
+
+    Args:
+        path: A ``.py``, ``.json`` or ``.yaml`` config.
+        options: Dotted key -> value.
+
+    Raises:
+        UserError: naming the file and what is wrong with it or with an option.
+    """
+    if not Path(path).is_file():
+        raise UserError(f'the config {path} does not exist')
+    try:
+        cfg = Config.fromfile(path)
+    except Exception as error:  # a config is code: it may raise anything
+        reason = ' '.join(str(error).split())
+        raise UserError(
+            f'the config {path} cannot be read: {type(error).__name__}: {reason}'
+        ) from error
+    check_options(cfg, options or {})
+    cfg.merge_from_dict(options or {})
+    return cfg
+
+
+def check_options(cfg: Config, options: dict) -> None:
+    """Raise for a ``--cfg-options`` key that starts nowhere in the config.
+
+    A misspelt top-level key would otherwise be set, and never read.
+
+    Raises:
+        UserError: naming the key and the nearest ones.
+    """
+    known = {*cfg, *inspect.signature(Runner).parameters}
+    for key in options:
+        first = key.split('.')[0]
+        if first not in known:
+            near = get_close_matches(first, known, n=1)
+            hint = f': did you mean {near[0]}?' if near else '.'
+            raise UserError(f'--cfg-options {key}: the config has no {first!r}{hint}')
 
 
 def config_folder() -> Path:

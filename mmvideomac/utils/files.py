@@ -1,50 +1,101 @@
 """Files that are either complete or not there."""
 
+from __future__ import annotations
+
 import contextlib
+import json
 import os
+import uuid
+from collections.abc import Mapping
 from pathlib import Path
 
 from mmengine.fileio import LocalBackend, register_backend
 
+_SUFFIX = '.part'
+
+
+def write_file(path: str | os.PathLike, data: bytes | memoryview | str) -> None:
+    """Write a file under its name only when it is complete and on disk.
+
+    A temporary file of a name of its own beside it is flushed to disk and renamed, so that
+    neither a crash nor a full disk nor another process that writes the same file leaves a
+    truncated one, or harms the one that was there.
+
+    Args:
+        path: Its folder is made if need be.
+        data: Text is written as UTF-8.
+
+    Raises:
+        OSError: naming the file and the cause (disk full, no permission).
+    """
+    path = Path(path)
+    data = data.encode() if isinstance(data, str) else data
+    temporary = path.with_name(f'.{path.name}.{uuid.uuid4().hex}{_SUFFIX}')
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open('xb') as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f'Cannot write {path}: {error.strerror} ({len(data) / 2**20:.1f} MiB needed). Make '
+            'room, or choose another folder. Earlier files are untouched',
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def write_json(path: str | os.PathLike, content: Mapping | list) -> None:
+    """Write JSON, NaN and infinity as null, which JSON has no numbers for; see
+    :func:`write_file`."""
+    text = json.dumps(_plain(content), indent=1, default=str, allow_nan=False)
+    write_file(path, text + '\n')
+
+
+def remove_unfinished(folder: str | os.PathLike) -> None:
+    """Remove what killed processes left of :func:`write_file` in a folder nobody writes to."""
+    for path in Path(folder).glob(f'.*{_SUFFIX}'):
+        with contextlib.suppress(OSError):
+            path.unlink()
+
 
 @register_backend('atomic_local')
 class AtomicLocalBackend(LocalBackend):
-    """mmengine's local file backend, writing by rename.
-
-    ``put`` and ``put_text`` write a temporary file beside the target, flush it to
-    disk and rename it, so that a crash or a full disk never leaves a truncated
-    file under the final name, nor harms the file that was there.
+    """mmengine's local file backend, writing by :func:`write_file`.
 
     Use it wherever mmengine takes ``backend_args``, as
     ``backend_args=dict(backend='atomic_local')``.
     """
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
-        """Write ``obj`` to ``filepath``, making its folder if need be.
-
-        Raises:
-            OSError: naming the file and the cause (disk full, no permission).
-        """
-        path = Path(filepath)
-        # One fixed name, so that a killed run leaves at most one stray file,
-        # which the next save overwrites.
-        temporary = path.with_name(f'.{path.name}.tmp')
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open('wb') as file:
-                file.write(obj)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise OSError(
-                error.errno,
-                f'Cannot write {path}: {error.strerror} ({len(obj) / 2**20:.1f} MiB needed). Make '
-                'room, or choose another folder with --work-dir. Earlier files are untouched',
-            ) from error
+        """Write bytes; see :func:`write_file`."""
+        write_file(filepath, obj)
 
     def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:
-        """Write text; see :meth:`put`."""
-        self.put(obj.encode(encoding), filepath)
+        """Write text; see :func:`write_file`."""
+        write_file(filepath, obj.encode(encoding))
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not abs(value) < float('inf'):
+        return None
+    return value
+
+
+def _sync_folder(folder: Path) -> None:
+    """The new name survives a loss of power only when the folder is on disk too."""
+    with contextlib.suppress(OSError):  # not on every file system, nor on Windows
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

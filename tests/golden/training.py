@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mmvideomac.models import VideoMAC
 from mmvideomac.checkpoint.official_weights import convert_key, convert_state_dict
+from mmvideomac.models import VideoMAC
 
 from . import Difference
 

@@ -9,7 +9,7 @@ from torch import nn
 
 import mmvideomac
 from mmvideomac import get_encoder, list_encoders
-from mmvideomac.apis.feature_info import feature_info
+from mmvideomac.apis.encoders import feature_info
 from mmvideomac.checkpoint.export import publish
 from mmvideomac.models import backbones
 from mmvideomac.models.backbones import SparseConvNeXtV2, SparseResNet

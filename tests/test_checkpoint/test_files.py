@@ -2,9 +2,71 @@ import numpy as np
 import pytest
 import torch
 
-from mmvideomac.checkpoint.files import read_checkpoint, read_state_dict, sha256
+from mmvideomac.checkpoint.files import (
+    find_latest_checkpoint,
+    is_complete,
+    read_checkpoint,
+    read_state_dict,
+    sha256,
+)
 
 WEIGHTS = {'backbone.a': torch.arange(3.0), 'head.b': torch.ones(2, 2)}
+
+
+def save(path, iteration, **extra):
+    checkpoint = dict(meta=dict(iter=iteration), state_dict={'w': torch.ones(9)}, optimizer={})
+    torch.save({**checkpoint, **extra}, path)
+    return path
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def test_is_complete(tmp_path):
+    path = save(tmp_path / 'a.pth', 1)
+    assert is_complete(path)
+    truncate(path)
+    assert not is_complete(path)
+    path.write_bytes(b'')
+    assert not is_complete(path)
+    assert not is_complete(tmp_path / 'none.pth')
+    torch.save(dict(w=torch.ones(2)), path, _use_new_zipfile_serialization=False)
+    assert is_complete(path)
+
+
+def test_latest_is_what_the_pointer_names(tmp_path):
+    save(tmp_path / 'epoch_1.pth', 10)
+    save(tmp_path / 'epoch_2.pth', 20)
+    (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'epoch_1.pth'))
+    assert find_latest_checkpoint(tmp_path) == str(tmp_path / 'epoch_1.pth')
+
+
+def test_latest_in_a_moved_folder(tmp_path):
+    save(tmp_path / 'epoch_1.pth', 10)
+    (tmp_path / 'last_checkpoint').write_text('/elsewhere/epoch_1.pth')
+    assert find_latest_checkpoint(tmp_path) == str(tmp_path / 'epoch_1.pth')
+
+
+def test_latest_when_the_named_one_is_broken(tmp_path, monkeypatch):
+    warnings = []
+    monkeypatch.setattr('mmvideomac.checkpoint.files.print_log', lambda m, **_: warnings.append(m))
+    for epoch in (2, 9, 10):  # names do not sort like iterations
+        save(tmp_path / f'epoch_{epoch}.pth', 10 * epoch)
+    save(tmp_path / 'mid_epoch.pth', 95)
+    truncate(tmp_path / 'epoch_10.pth')
+    torch.save(dict(w=torch.ones(2)), tmp_path / 'weights_only.pth')
+    (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'epoch_10.pth'))
+    assert find_latest_checkpoint(tmp_path) == str(tmp_path / 'mid_epoch.pth')
+    assert any('missing or incomplete' in warning for warning in warnings)
+    assert any('epoch_10.pth is incomplete' in warning for warning in warnings)
+
+
+def test_no_checkpoint(tmp_path):
+    assert find_latest_checkpoint(tmp_path) is None
+    assert find_latest_checkpoint(tmp_path / 'none') is None
+    torch.save(dict(w=torch.ones(2)), tmp_path / 'weights_only.pth')
+    assert find_latest_checkpoint(tmp_path) is None
 
 
 def equal(ours, expected):

@@ -1,70 +1,19 @@
 import pytest
 import torch
+from mmengine.registry import DefaultScope
 from mmpretrain.models import ResNet, VisionTransformer
 from torch import nn
 
 from mmvideomac.checkpoint.loading import (
     describe_encoder,
-    find_latest_checkpoint,
-    is_complete,
+    find_encoder,
+    load_encoder,
     load_state_dict_strictly,
 )
+from mmvideomac.registry import MODELS
+from tests.test_models.utils import ARCH, randomize
 
-
-def save(path, iteration, **extra):
-    checkpoint = dict(meta=dict(iter=iteration), state_dict={'w': torch.ones(9)}, optimizer={})
-    torch.save({**checkpoint, **extra}, path)
-    return path
-
-
-def truncate(path):
-    path.write_bytes(path.read_bytes()[:-100])
-
-
-def test_is_complete(tmp_path):
-    path = save(tmp_path / 'a.pth', 1)
-    assert is_complete(path)
-    truncate(path)
-    assert not is_complete(path)
-    path.write_bytes(b'')
-    assert not is_complete(path)
-    assert not is_complete(tmp_path / 'none.pth')
-    torch.save(dict(w=torch.ones(2)), path, _use_new_zipfile_serialization=False)
-    assert is_complete(path)
-
-
-def test_latest_is_what_the_pointer_names(tmp_path):
-    save(tmp_path / 'epoch_1.pth', 10)
-    save(tmp_path / 'epoch_2.pth', 20)
-    (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'epoch_1.pth'))
-    assert find_latest_checkpoint(tmp_path) == str(tmp_path / 'epoch_1.pth')
-
-
-def test_latest_in_a_moved_folder(tmp_path):
-    save(tmp_path / 'epoch_1.pth', 10)
-    (tmp_path / 'last_checkpoint').write_text('/elsewhere/epoch_1.pth')
-    assert find_latest_checkpoint(tmp_path) == str(tmp_path / 'epoch_1.pth')
-
-
-def test_latest_when_the_named_one_is_broken(tmp_path, monkeypatch):
-    warnings = []
-    monkeypatch.setattr('mmvideomac.checkpoint.loading.print_log', lambda m, **_: warnings.append(m))
-    for epoch in (2, 9, 10):  # names do not sort like iterations
-        save(tmp_path / f'epoch_{epoch}.pth', 10 * epoch)
-    save(tmp_path / 'mid_epoch.pth', 95)
-    truncate(tmp_path / 'epoch_10.pth')
-    torch.save(dict(w=torch.ones(2)), tmp_path / 'weights_only.pth')
-    (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'epoch_10.pth'))
-    assert find_latest_checkpoint(tmp_path) == str(tmp_path / 'mid_epoch.pth')
-    assert any('missing or incomplete' in warning for warning in warnings)
-    assert any('epoch_10.pth is incomplete' in warning for warning in warnings)
-
-
-def test_no_checkpoint(tmp_path):
-    assert find_latest_checkpoint(tmp_path) is None
-    assert find_latest_checkpoint(tmp_path / 'none') is None
-    torch.save(dict(w=torch.ones(2)), tmp_path / 'weights_only.pth')
-    assert find_latest_checkpoint(tmp_path) is None
+ENCODER = dict(type='SparseConvNeXtV2', arch=ARCH)
 
 
 def convnext(depths=(1, 2), channels=(4, 8), grn=True):
@@ -148,3 +97,76 @@ def test_the_modules_own_load_hooks_apply():
     del state['stages.0.0.grn.gamma']
     load_state_dict_strictly(net, state, source='x.pth')
     assert net.stages._modules['0']._modules['0'].grn.gamma.eq(1).all()
+
+
+def build(**kwargs):
+    with DefaultScope.overwrite_default_scope('mmvideomac'):
+        return MODELS.build(dict(ENCODER, **kwargs))
+
+
+@pytest.fixture(scope='module')
+def pretraining():
+    """The state dict of VideoMAC, its target another than the online network."""
+    head = dict(type='MAEConvNeXtHead', in_channels=24, embed_dims=8)
+    with DefaultScope.overwrite_default_scope('mmvideomac'):
+        model = MODELS.build(dict(type='VideoMAC', backbone=ENCODER, head=head))
+    randomize(model.backbone, 1)
+    randomize(model.target, 2)
+    return model.state_dict()
+
+
+def part(state, prefix):
+    return {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
+
+
+def equal(state, expected):
+    assert state.keys() == expected.keys()
+    return all(torch.equal(state[key], expected[key]) for key in expected)
+
+
+@pytest.mark.parametrize(
+    'network, prefix', [('online', 'backbone.'), ('target', 'target.backbone.')]
+)
+def test_pretraining(pretraining, network, prefix):
+    backbone = build()
+    load_encoder(backbone, pretraining, 'x.pth', network)
+    assert equal(backbone.state_dict(), part(pretraining, prefix))
+    assert not equal(build().state_dict(), part(pretraining, prefix))
+
+
+@pytest.mark.parametrize('prefix', ['', 'backbone.', 'encoder.'])
+def test_classifiers_and_plain_encoders(pretraining, prefix):
+    encoder = part(pretraining, 'backbone.')
+    state = {f'{prefix}{key}': value for key, value in encoder.items()}
+    state['head.fc.weight'] = torch.zeros(2, 24)
+    assert equal(find_encoder(state, build(), 'x.pth'), encoder)
+
+
+@pytest.mark.parametrize(
+    'other, message',
+    [
+        (dict(arch=dict(depths=[1, 2, 2, 1], channels=[8, 12, 16, 24])), 'depths 1-2-2-1'),
+        (dict(arch=dict(depths=[1, 1, 1, 1], channels=[8, 12, 16, 24])), 'unknown to the model'),
+        (dict(arch=dict(depths=[1, 2, 1, 1], channels=[8, 12, 16, 32])), 'of another shape'),
+        (dict(use_grn=False, type='SparseConvNeXt'), 'ConvNeXt V1'),
+        (dict(type='SparseResNet', depth=18, arch=None), 'no usable encoder'),
+    ],
+)
+def test_another_architecture_is_one_error(pretraining, other, message):
+    other = {key: value for key, value in dict(ENCODER, **other).items() if value is not None}
+    with DefaultScope.overwrite_default_scope('mmvideomac'):
+        backbone = MODELS.build(other)
+    with pytest.raises(ValueError, match=message) as error:
+        load_encoder(backbone, pretraining, 'x.pth')
+    assert 'x.pth' in str(error.value)
+
+
+def test_no_target_network(pretraining):
+    online = {k: v for k, v in pretraining.items() if not k.startswith('target.')}
+    with pytest.raises(ValueError, match=r'x\.pth holds no target network'):
+        find_encoder(online, build(), 'x.pth', 'target')
+
+
+def test_no_encoder_in_it():
+    with pytest.raises(ValueError, match=r'x\.pth holds no usable encoder'):
+        load_encoder(build(), {'fc.weight': torch.zeros(3)}, 'x.pth')

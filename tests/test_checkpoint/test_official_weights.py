@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from mmvideomac.models import SparseConvNeXt, VideoMAC
 from mmvideomac.checkpoint.official_weights import (
     convert_key,
     convert_state_dict,
     released_variant,
 )
+from mmvideomac.models import SparseConvNeXt, VideoMAC
 from tests.test_models.utils import ARCH, randomize
 
 

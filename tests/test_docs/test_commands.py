@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from mmvideomac.engine.config import load_config
+from mmvideomac.utils.config import load_config
 from tests.test_docs.pages import PAGES, commands, listings, name
 from tests.test_engine.tiny import REPOSITORY
 

@@ -6,7 +6,7 @@ import torch
 from mmengine.config import Config
 
 from mmvideomac.engine import launch
-from mmvideomac.engine.launch import LaunchError
+from mmvideomac.utils.errors import UserError
 
 from .tiny import tiny_config, write_videos
 from .toy import train
@@ -56,7 +56,7 @@ def test_total_batch_size_is_kept(batch_size, processes, expected):
     ],
 )
 def test_uneven_split_suggests_values(batch_size, total, processes, hint):
-    with pytest.raises(LaunchError, match=hint):
+    with pytest.raises(UserError, match=hint):
         launch.set_batch_size(config(batch_size, total_batch_size=total), processes)
 
 
@@ -87,7 +87,7 @@ def test_without_a_total_the_config_is_kept():
 @cuda
 def test_missing_gpu():
     launch.check_device('auto', local_rank=0)
-    with pytest.raises(LaunchError, match='--device cuda, but torch sees no GPU'):
+    with pytest.raises(UserError, match='--device cuda, but torch sees no GPU'):
         launch.check_device('cuda', local_rank=0)
 
 
@@ -95,7 +95,7 @@ def test_more_processes_than_gpus(monkeypatch):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: 4)
     launch.check_device('cuda', local_rank=3)
-    with pytest.raises(LaunchError, match=r'Process 4 of this machine has no GPU .* 4 visible'):
+    with pytest.raises(UserError, match=r'Process 4 of this machine has no GPU .* 4 visible'):
         launch.check_device('auto', local_rank=4)
 
 
@@ -103,7 +103,7 @@ def test_work_dir_must_be_writable(tmp_path):
     launch.check_work_dir(str(tmp_path / 'new' / 'folder'))
     assert not os.listdir(tmp_path / 'new' / 'folder')
     (tmp_path / 'file').write_text('')
-    with pytest.raises(LaunchError, match=r'Cannot write to the work directory .*file/run: Not a'):
+    with pytest.raises(UserError, match=r'Cannot write to the work directory .*file/run: Not a'):
         launch.check_work_dir(str(tmp_path / 'file' / 'run'))
 
 
@@ -142,7 +142,7 @@ def test_process_info(monkeypatch):
     assert launch.process_info('none') == (0, 1, 0)
     for name in ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'):
         monkeypatch.delenv(name, raising=False)
-    with pytest.raises(LaunchError, match='SLURM_PROCID, SLURM_NTASKS, SLURM_LOCALID'):
+    with pytest.raises(UserError, match='SLURM_PROCID, SLURM_NTASKS, SLURM_LOCALID'):
         launch.process_info('slurm')
     monkeypatch.setenv('SLURM_PROCID', '5')
     monkeypatch.setenv('SLURM_NTASKS', '8')
@@ -180,20 +180,20 @@ def test_resume_auto_without_a_checkpoint_starts_as_configured(tmp_path):
 @pytest.mark.parametrize('key', ['totl_batch_size', 'train_cgf.max_epochs'])
 def test_misspelt_option(key):
     cfg = Config(dict(total_batch_size=8, train_cfg=dict(max_epochs=1)))
-    with pytest.raises(LaunchError, match=r'did you mean (total_batch_size|train_cfg)'):
+    with pytest.raises(UserError, match=r'did you mean (total_batch_size|train_cfg)'):
         launch.check_options(cfg, {key: 1})
     launch.check_options(cfg, {'train_cfg.max_epochs': 2, 'load_from': 'x.pth'})
 
 
 def test_bad_checkpoints_are_refused(tmp_path):
     path = checkpoint(tmp_path / 'epoch_1.pth')
-    with pytest.raises(LaunchError, match=r'none\.pth does not exist'):
+    with pytest.raises(UserError, match=r'none\.pth does not exist'):
         launch.set_checkpoint(config(work_dir=str(tmp_path)), str(tmp_path / 'none.pth'))
     with open(path, 'r+b') as file:
         file.truncate(200)
-    with pytest.raises(LaunchError, match=r'epoch_1\.pth is incomplete'):
+    with pytest.raises(UserError, match=r'epoch_1\.pth is incomplete'):
         launch.set_checkpoint(config(work_dir=str(tmp_path)), path)
-    with pytest.raises(LaunchError, match='incomplete'):
+    with pytest.raises(UserError, match='incomplete'):
         launch.set_checkpoint(config(work_dir=str(tmp_path), load_from=path), None)
     cfg = config(work_dir=str(tmp_path), load_from='https://example.org/weights.pth')
     assert launch.set_checkpoint(cfg, None).startswith('Starting from the weights of https')

@@ -4,7 +4,7 @@ import torch
 from mmengine.registry import DefaultScope
 from mmpretrain.structures import DataSample
 
-from mmvideomac.models import LabelPropagation
+from mmvideomac.evaluation import LabelPropagation
 from mmvideomac.registry import MODELS
 from tests.test_evaluation.clips import SIZE, SPEED, square_clip
 from tests.test_models.utils import ARCH, randomize

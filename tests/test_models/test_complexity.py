@@ -7,8 +7,8 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import nn
 
-from mmvideomac.registry import MODELS
 from mmvideomac.models.complexity import count_flops, pretraining_complexity
+from mmvideomac.registry import MODELS
 from tests.test_engine.tiny import REPOSITORY, tiny_config
 
 

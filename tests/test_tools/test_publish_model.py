@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from mmvideomac.checkpoint.export import build_encoder
-from tests.test_engine.tiny import REPOSITORY
+from mmvideomac.checkpoint.encoder_config import build_encoder
 from tests.test_checkpoint.test_export.encoders import V1, random_encoder
+from tests.test_engine.tiny import REPOSITORY
 from tests.test_tools.test_test import load_tool
 
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmvideomac.engine.config import load_config
+from mmvideomac.utils.config import load_config
 from tests.test_engine.tiny import REPOSITORY, tiny_config, write_videos
 
 no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason='compares runs on the CPU')

@@ -25,7 +25,7 @@ def run(code, *search_path):
 
 def load_compat(before='', after=''):
     """Runs compat.py alone: importing the package would already call it."""
-    path = REPOSITORY / 'mmvideomac' / 'utils' / 'compat.py'
+    path = REPOSITORY / 'mmvideomac' / 'utils' / 'environment.py'
     return f"""
 import importlib.util
 spec = importlib.util.spec_from_file_location('compat', {str(path)!r})

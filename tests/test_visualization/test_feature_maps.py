@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
+from mmvideomac.evaluation import MeanColor
 from mmvideomac.evaluation.features import FeatureExtractor
-from mmvideomac.models import MeanColor
 from mmvideomac.visualization.feature_maps import (
     EncodedFrames,
     affinity,

@@ -20,10 +20,10 @@ from pathlib import Path
 from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 
-from mmvideomac.engine.config import load_config
-from mmvideomac.engine.launch import LaunchError
-from mmvideomac.evaluation.metrics.clip_metric import write_file
 from mmvideomac.models.complexity import Complexity, pretraining_complexity
+from mmvideomac.utils.config import load_config
+from mmvideomac.utils.errors import UserError
+from mmvideomac.utils.files import write_file
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -55,12 +55,12 @@ def measure(path: str, args: argparse.Namespace) -> Complexity:
     """Cost of the model of a config.
 
     Raises:
-        LaunchError: if it is no config of pre-training, or cannot be read.
+        UserError: if it is no config of pre-training, or cannot be read.
         ValueError: if shape or mask ratio do not fit.
     """
     cfg = load_config(path, args.cfg_options)
     if not {'backbone', 'head', 'masker'} <= set(cfg.get('model') or {}):
-        raise LaunchError(
+        raise UserError(
             f'{path} is no config of pre-training: no model.backbone, model.head and model.masker'
         )
     init_default_scope(cfg.get('default_scope', 'mmvideomac'))
@@ -104,7 +104,7 @@ def run(args: argparse.Namespace) -> None:
     """Count as the command line says.
 
     Raises:
-        LaunchError, ValueError, OSError: in one message.
+        UserError, ValueError, OSError: in one message.
     """
     rows = {}
     for path in args.configs:
@@ -125,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     try:
         run(args)
-    except (LaunchError, ValueError, OSError) as error:
+    except (UserError, ValueError, OSError) as error:
         sys.exit(f'tools/analysis_tools/get_flops.py: {error}')
 
 

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmvideomac.evaluation.metrics.clip_metric import write_file
+from mmvideomac.utils.files import write_file
 from mmvideomac.visualization.curves import draw_curves, read_run
 
 KINDS = ('.png', '.svg', '.pdf')

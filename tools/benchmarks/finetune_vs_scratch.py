@@ -19,10 +19,10 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from mmvideomac.engine.config import load_config
-from mmvideomac.engine.launch import LaunchError
-from mmvideomac.utils.files import AtomicLocalBackend
 from mmvideomac.checkpoint.files import read_state_dict
+from mmvideomac.utils.config import load_config
+from mmvideomac.utils.errors import UserError
+from mmvideomac.utils.files import AtomicLocalBackend
 
 TRAIN = Path(__file__).parents[1] / 'train.py'
 
@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> list[dict]:
     """Train all, and write what there is after each.
 
     Raises:
-        LaunchError, ValueError, OSError: in one message.
+        UserError, ValueError, OSError: in one message.
     """
     cfg = load_config(args.config)
     read_state_dict(args.checkpoint)  # rather than fail after the first run
@@ -121,7 +121,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     try:
         rows = run(args)
-    except (LaunchError, ValueError, OSError) as error:
+    except (UserError, ValueError, OSError) as error:
         print(f'tools/benchmarks/finetune_vs_scratch.py: {error}', file=sys.stderr)
         return 1
     print('| | top-1, mean | by seed |\n|---|---:|---|')

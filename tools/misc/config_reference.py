@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmvideomac import registry
-from mmvideomac.evaluation.metrics.clip_metric import write_file
+from mmvideomac.utils.files import write_file
 
 PAGE = Path(__file__).resolve().parents[2] / 'docs' / 'config_reference.md'
 MARK = '<!-- What follows is made by tools/misc/config_reference.py -->\n'

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 from mmengine.config import DictAction
 
-from mmvideomac.engine.config import load_config
-from mmvideomac.engine.launch import LaunchError
+from mmvideomac.utils.config import load_config
+from mmvideomac.utils.errors import UserError
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     try:
         print(load_config(args.config, args.cfg_options).pretty_text)
-    except LaunchError as error:
+    except UserError as error:
         sys.exit(f'tools/misc/print_config.py: {error}')
 
 

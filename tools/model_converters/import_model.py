@@ -15,8 +15,9 @@ from pathlib import Path
 
 from mmengine.config import DictAction
 
-from mmvideomac.engine.launch import LaunchError
-from mmvideomac.checkpoint.export import LIBRARIES, import_weights, read_backbone
+from mmvideomac.checkpoint.encoder_config import read_backbone
+from mmvideomac.checkpoint.export import LIBRARIES, import_weights
+from mmvideomac.utils.errors import UserError
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -42,7 +43,7 @@ def main(argv: list[str] | None = None) -> None:
     try:
         backbone = read_backbone(args.config, args.cfg_options)
         difference = import_weights(backbone, args.src, args.dst, args.source)
-    except (LaunchError, ValueError, OSError) as error:
+    except (UserError, ValueError, OSError) as error:
         sys.exit(f'tools/model_converters/import_model.py: {error}')
     init_cfg = dict(type='Pretrained', checkpoint=str(args.dst), prefix='backbone.')
     options = ' '.join(f'model.backbone.init_cfg.{k}={v}' for k, v in init_cfg.items())

@@ -16,8 +16,9 @@ from pathlib import Path
 
 from mmengine.config import DictAction
 
-from mmvideomac.engine.launch import LaunchError
-from mmvideomac.checkpoint.export import LIBRARIES, Published, publish, read_backbone
+from mmvideomac.checkpoint.encoder_config import read_backbone
+from mmvideomac.checkpoint.export import LIBRARIES, Published, publish
+from mmvideomac.utils.errors import UserError
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -64,7 +65,7 @@ def main(argv: list[str] | None = None) -> None:
     try:
         backbone = read_backbone(args.config, args.cfg_options)
         published = publish(backbone, args.checkpoint, args.out, args.target, args.network)
-    except (LaunchError, ValueError, OSError) as error:
+    except (UserError, ValueError, OSError) as error:
         sys.exit(f'tools/model_converters/publish_model.py: {error}')
     print(
         f'{published.safetensors}\n{published.pth}\n'

@@ -22,10 +22,10 @@ from mmengine.registry import init_default_scope
 from PIL import Image
 
 from mmvideomac.datasets import VideoReadError
-from mmvideomac.engine.config import load_config
-from mmvideomac.engine.launch import LaunchError
-from mmvideomac.evaluation.metrics.clip_metric import write_file
 from mmvideomac.registry import DATA_SAMPLERS, DATASETS, MODELS
+from mmvideomac.utils.config import load_config
+from mmvideomac.utils.errors import UserError
+from mmvideomac.utils.files import write_file
 from mmvideomac.visualization.frame_pairs import draw_frame_pairs
 
 
@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> None:
     """Draw as the command line says.
 
     Raises:
-        LaunchError, ValueError, OSError, VideoReadError: in one message.
+        UserError, ValueError, OSError, VideoReadError: in one message.
     """
     if args.num < 1 or args.epoch < 1:
         raise ValueError('--num and --epoch must be at least 1')
@@ -109,7 +109,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     try:
         run(args)
-    except (LaunchError, ValueError, OSError, RuntimeError, VideoReadError) as error:
+    except (UserError, ValueError, OSError, RuntimeError, VideoReadError) as error:
         sys.exit(f'tools/visualization/browse_dataset.py: {error}')
 
 

@@ -1,8 +1,8 @@
 """Draw what the features of encoders tell apart, side by side.
 
-python tools/visualization/vis_features.py CONFIG CHECKPOINT random --frames clip.mp4
+python tools/visualization/vis_features.py CONFIG CHECKPOINT random --frames v.mp4
     their principal components as colours
-python tools/visualization/vis_features.py CONFIG CHECKPOINT random --frames clip.mp4 --query 320,200
+python tools/visualization/vis_features.py CONFIG CHECKPOINT random --frames v.mp4 --query 320,200
     where they find the point x,y of the first frame again
 
 CONFIG is that of pre-training (its encoder is taken) or one of configs/benchmarks/. Each
@@ -33,18 +33,18 @@ from mmvideomac.datasets import (
     load_frame,
 )
 from mmvideomac.datasets.video_readers import is_image
-from mmvideomac.engine.config import load_config
-from mmvideomac.engine.launch import LaunchError
-from mmvideomac.evaluation.encoder import (
+from mmvideomac.evaluation import LabelPropagation
+from mmvideomac.evaluation.benchmark import (
     encoder_settings,
     load_weights,
     short_names,
     use_mean_color,
 )
 from mmvideomac.evaluation.features import STRIDE_METHODS
-from mmvideomac.evaluation.metrics.clip_metric import write_file
-from mmvideomac.models import LabelPropagation
 from mmvideomac.registry import MODELS
+from mmvideomac.utils.config import load_config
+from mmvideomac.utils.errors import UserError
+from mmvideomac.utils.files import write_file
 from mmvideomac.utils.logging import quiet
 from mmvideomac.visualization.feature_maps import EncodedFrames, draw_affinity, draw_components
 
@@ -149,7 +149,7 @@ def build_encoder(args: argparse.Namespace, weights: str) -> LabelPropagation:
     """Label propagation by the encoder of ``args.config`` and the features asked for.
 
     Raises:
-        LaunchError, ValueError, OSError: if the config is not there or has no encoder, or
+        UserError, ValueError, OSError: if the config is not there or has no encoder, or
             the weights are not there or of another one.
     """
     asked = dict(
@@ -170,7 +170,7 @@ def run(args: argparse.Namespace) -> None:
     """Draw as the command line says.
 
     Raises:
-        LaunchError, ValueError, OSError, VideoReadError: for arguments and data at fault.
+        UserError, ValueError, OSError, VideoReadError: for arguments and data at fault.
     """
     if args.device == 'cuda' and not torch.cuda.is_available():
         raise ValueError('--device cuda, but torch sees no GPU')
@@ -216,7 +216,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with DefaultScope.overwrite_default_scope('mmvideomac'), quiet():
             run(args)
-    except (LaunchError, OSError, ValueError, VideoReadError) as error:
+    except (UserError, OSError, ValueError, VideoReadError) as error:
         print(f'tools/visualization/vis_features.py: {error}', file=sys.stderr)
         return 1
     return 0

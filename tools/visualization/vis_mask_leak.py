@@ -21,9 +21,9 @@ from mmengine.registry import init_default_scope
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 import mmvideomac  # noqa: F401  (registers the package)
-from mmvideomac.registry import MODELS
 from mmvideomac.checkpoint.files import read_state_dict
-from mmvideomac.checkpoint.encoder_weights import load_encoder
+from mmvideomac.checkpoint.loading import load_encoder
+from mmvideomac.registry import MODELS
 from mmvideomac.visualization import draw_mask_leak
 
 

@@ -17,6 +17,8 @@ from mmengine.registry import init_default_scope
 from PIL import Image, UnidentifiedImageError
 
 import mmvideomac  # noqa: F401  (registers the package)
+from mmvideomac.checkpoint.files import read_state_dict
+from mmvideomac.checkpoint.loading import load_state_dict_strictly
 from mmvideomac.datasets import (
     DecordReader,
     FrameFolderReader,
@@ -27,8 +29,6 @@ from mmvideomac.datasets import (
 from mmvideomac.datasets.frame_pair_dataset import crop_size
 from mmvideomac.datasets.video_readers import is_image
 from mmvideomac.registry import MODELS, TRANSFORMS
-from mmvideomac.checkpoint.loading import load_state_dict_strictly
-from mmvideomac.checkpoint.files import read_state_dict
 from mmvideomac.visualization import draw_predictions
 
 

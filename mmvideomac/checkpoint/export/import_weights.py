@@ -8,12 +8,12 @@ from pathlib import Path
 
 import torch
 
-from mmvideomac.evaluation.metrics.clip_metric import write_file
+from mmvideomac.checkpoint.encoder_config import build_encoder
 from mmvideomac.checkpoint.files import read_checkpoint, sha256
+from mmvideomac.utils.files import write_file
 
-from .encoder import build_encoder
-from .verify import check_features
 from .twin import build_twin
+from .verify import check_features
 
 
 def import_weights(config: Mapping, src: str | Path, dst: str | Path, library: str) -> float:

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import torch
 
-from mmvideomac.evaluation.metrics.clip_metric import write_file
+from mmvideomac.checkpoint.encoder_config import build_encoder
 from mmvideomac.checkpoint.files import import_safetensors, read_checkpoint, sha256
-from mmvideomac.checkpoint.encoder_weights import load_encoder
+from mmvideomac.checkpoint.loading import load_encoder
+from mmvideomac.utils.files import write_file
 from mmvideomac.version import __version__
 
-from .encoder import build_encoder
-from .verify import check_features
 from .twin import build_twin
+from .verify import check_features
 
 #: Of the checkpoint's ``meta``. Not its config, which names folders of its author.
 _FROM_CHECKPOINT = ('experiment_name', 'epoch', 'iter')

@@ -10,10 +10,10 @@ from mmengine.hooks import CheckpointHook
 from mmengine.logging import print_log
 from mmengine.runner import BaseLoop, Runner
 
-from mmvideomac.registry import HOOKS
-from mmvideomac.utils.files import AtomicLocalBackend
 from mmvideomac.checkpoint.loading import load_state_dict_strictly
 from mmvideomac.models.wrappers import unwrap_model
+from mmvideomac.registry import HOOKS
+from mmvideomac.utils.files import AtomicLocalBackend
 
 #: The one rolling checkpoint written inside an epoch.
 MID_EPOCH_FILE = 'mid_epoch.pth'

@@ -6,8 +6,8 @@ from mmengine.dataset import BaseDataset
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from mmvideomac.registry import HOOKS
 from mmvideomac.models.wrappers import unwrap_model
+from mmvideomac.registry import HOOKS
 
 
 @HOOKS.register_module()

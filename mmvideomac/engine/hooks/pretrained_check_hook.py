@@ -10,10 +10,10 @@ from mmengine.model import PretrainedInit
 from mmengine.runner import BaseLoop, Runner
 from torch import Tensor, nn
 
-from mmvideomac.registry import HOOKS
-from mmvideomac.checkpoint.loading import describe_encoder, load_state_dict_strictly
 from mmvideomac.checkpoint.files import read_state_dict
+from mmvideomac.checkpoint.loading import describe_encoder, load_state_dict_strictly
 from mmvideomac.models.wrappers import unwrap_model
+from mmvideomac.registry import HOOKS
 
 
 @HOOKS.register_module()

@@ -1,15 +1,15 @@
 """What the metrics of label propagation have in common."""
 
-import json
-import uuid
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from torch import Tensor
+
+from mmvideomac.utils.files import write_json
 
 
 class ClipMetric(BaseMetric):
@@ -107,30 +107,3 @@ def predicted_masks(sample: dict) -> np.ndarray:
 def percent(value: float) -> float:
     """A share as a percentage; NaN stays."""
     return 100 * float(value)
-
-
-def write_file(path: Path, data: bytes) -> None:
-    """Write a file that is either complete or not there, making its folder.
-
-    Several processes may write the same file (a clip that a sampler gave to two).
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f'.{path.name}.{uuid.uuid4().hex}')
-    try:
-        part.write_bytes(data)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def write_json(path: Path, content: Mapping) -> None:
-    """Write JSON, NaN as null; see :func:`write_file`."""
-    write_file(path, json.dumps(_plain(content), indent=1).encode())
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return None if value != value else value

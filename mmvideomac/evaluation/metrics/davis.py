@@ -8,8 +8,9 @@ import numpy as np
 
 from mmvideomac.datasets.labelled_clips.masks import encode_mask, load_mask
 from mmvideomac.registry import METRICS
+from mmvideomac.utils.files import write_file
 
-from .clip_metric import ClipMetric, percent, predicted_masks, write_file
+from .clip_metric import ClipMetric, percent, predicted_masks
 from .region_contour import contour_accuracy, region_similarity, statistics
 
 

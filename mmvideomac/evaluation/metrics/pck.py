@@ -7,8 +7,9 @@ from scipy.io import savemat
 
 from mmvideomac.datasets.labelled_clips.jhmdb import JOINTS
 from mmvideomac.registry import METRICS
+from mmvideomac.utils.files import write_file
 
-from .clip_metric import ClipMetric, percent, to_numpy, write_file
+from .clip_metric import ClipMetric, percent, to_numpy
 
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5)
 

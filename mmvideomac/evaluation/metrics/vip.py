@@ -5,8 +5,9 @@ import numpy as np
 from mmvideomac.datasets.labelled_clips.masks import VOID, encode_mask, read_mask
 from mmvideomac.datasets.labelled_clips.vip import CLASSES
 from mmvideomac.registry import METRICS
+from mmvideomac.utils.files import write_file
 
-from .clip_metric import ClipMetric, percent, predicted_masks, write_file
+from .clip_metric import ClipMetric, percent, predicted_masks
 
 
 @METRICS.register_module()

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torchvision.models import convnext, regnet, resnet
 
-from mmvideomac.checkpoint.export import build_encoder
+from mmvideomac.checkpoint.encoder_config import build_encoder
 from tests.test_models.utils import ARCH, randomize
 
 V1 = dict(type='SparseConvNeXt', arch=ARCH)

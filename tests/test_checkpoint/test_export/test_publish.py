@@ -9,13 +9,14 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from mmvideomac import __version__
+from mmvideomac.checkpoint.encoder_config import build_encoder
+from mmvideomac.checkpoint.export import import_weights, publish
 from mmvideomac.engine.launch import adapt_to_cpu
-from mmvideomac.checkpoint.export import build_encoder, import_weights, publish
 from mmvideomac.models import VideoMAC
 from mmvideomac.registry import MODELS
+from tests.test_checkpoint.test_export.encoders import ARCH, V1, V2, random_encoder, randomized
 from tests.test_engine.tiny import tiny_config, write_videos
 from tests.test_engine.toy import train
-from tests.test_checkpoint.test_export.encoders import ARCH, V1, V2, random_encoder, randomized
 
 
 @pytest.fixture(scope='module')

@@ -5,7 +5,8 @@ import sys
 import pytest
 import torch
 
-from mmvideomac.checkpoint.export import Twin, build_encoder, build_twin, check_features
+from mmvideomac.checkpoint.encoder_config import build_encoder
+from mmvideomac.checkpoint.export import Twin, build_twin, check_features
 from mmvideomac.checkpoint.export.verify import stage_outputs
 from tests.test_checkpoint.test_export.encoders import (
     COUNTERPARTS,

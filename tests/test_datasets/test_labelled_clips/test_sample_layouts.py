@@ -10,7 +10,7 @@ import pytest
 from mmvideomac.datasets.labelled_clips import DAVISDataset, JHMDBDataset, VIPDataset
 
 pytest.importorskip('skimage')
-TOOL = Path(__file__).parents[3] / 'tools' / 'make_sample_videos.py'
+TOOL = Path(__file__).parents[3] / 'tools' / 'data' / 'make_sample_videos.py'
 
 
 @pytest.fixture(scope='module')

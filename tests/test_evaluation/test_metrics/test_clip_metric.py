@@ -9,8 +9,8 @@ from mmengine.evaluator import Evaluator
 from torch import distributed, multiprocessing
 
 from mmvideomac.datasets.labelled_clips import DAVISDataset
-from mmvideomac.evaluation.metrics.clip_metric import write_file, write_json
 from mmvideomac.registry import METRICS
+from mmvideomac.utils.files import write_file, write_json
 from tests.test_datasets.test_labelled_clips.layouts import blank_masks, write_davis
 
 from .samples import evaluate, predict

@@ -13,7 +13,7 @@ from PIL import Image
 pytest.importorskip('skimage')
 scipy_io = pytest.importorskip('scipy.io')
 
-TOOLS = Path(__file__).parents[2] / 'tools'
+TOOLS = Path(__file__).parents[3] / 'tools' / 'data'
 FRAMES, SIZE, CLIPS = 11, (96, 128), 3
 
 

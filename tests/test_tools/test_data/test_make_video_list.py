@@ -9,7 +9,7 @@ import pytest
 from mmvideomac.datasets import FramePairDataset
 from tests.test_datasets.helpers import make_frames
 
-SCRIPT = Path(__file__).parents[2] / 'tools/data/make_video_list.py'
+SCRIPT = Path(__file__).parents[3] / 'tools/data/make_video_list.py'
 draw = runpy.run_path(str(SCRIPT))['draw']
 
 

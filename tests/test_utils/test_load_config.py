@@ -2,8 +2,8 @@
 
 import pytest
 
-from mmvideomac.engine.config import load_config
-from mmvideomac.engine.launch import LaunchError
+from mmvideomac.utils.config import load_config
+from mmvideomac.utils.errors import UserError
 
 
 def test_options_override(tmp_path):
@@ -28,6 +28,6 @@ def test_one_message(tmp_path, text, message):
     path = tmp_path / 'mine.py'
     if text is not None:
         path.write_text(text)
-    with pytest.raises(LaunchError, match=message) as error:
+    with pytest.raises(UserError, match=message) as error:
         load_config(path, {'modle.a': 1})
     assert '\n' not in str(error.value)

@@ -1,0 +1,46 @@
+"""How far a long job has come."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+
+from tqdm import tqdm
+
+#: Seconds between two states on a terminal, and in a file, where every one is a line.
+_ON_TERMINAL, _IN_FILE = 0.5, 10.0
+
+
+def progress(
+    items: Iterable | None = None,
+    *,
+    total: int | None = None,
+    what: str = '',
+    unit: str = 'it',
+    disable: bool = False,
+) -> tqdm:
+    """A bar on stderr: done, pace and the time that is left. Jobs of under a second show none.
+
+    Args:
+        items: To go through; None if the caller calls ``update()`` (also as a context manager).
+        total: Number of items. Default: ``len(items)``.
+        what: Is being done.
+        unit: One item is called.
+        disable: Show nothing.
+
+    Returns:
+        tqdm's bar: iterable, and a context manager.
+    """
+    interval = _ON_TERMINAL if sys.stderr.isatty() else _IN_FILE
+    return tqdm(
+        items,
+        total=total,
+        desc=what or None,
+        unit=unit,
+        file=sys.stderr,
+        mininterval=interval,
+        maxinterval=interval,
+        delay=1,
+        dynamic_ncols=True,
+        disable=disable,
+    )
