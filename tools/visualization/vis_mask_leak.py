@@ -23,6 +23,7 @@ from PIL import Image, ImageOps
 import mmvideomac  # noqa: F401  (registers the package)
 from mmvideomac.checkpoint.files import read_state_dict
 from mmvideomac.checkpoint.loading import load_encoder
+from mmvideomac.evaluation.mask_leak import layer_chain, spread_of_content
 from mmvideomac.registry import MODELS
 from mmvideomac.utils.errors import reports_errors
 from mmvideomac.visualization import draw_mask_leak
@@ -79,7 +80,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     pixels = torch.from_numpy(picture.copy()).permute(2, 0, 1)
     preprocessor = model.data_preprocessor
     image = ((pixels - preprocessor.mean) / preprocessor.std)[None]
-    figure = draw_mask_leak(model.backbone, image, mask, picture)
+    model.eval()
+    layers = layer_chain(model.backbone)
+    spreads = {
+        name: spread_of_content(layers, image, mask, dense=name == 'dense')
+        for name in ('dense', 'sparse')
+    }
+    figure = draw_mask_leak(spreads, mask, picture)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(args.out)
     print(args.out)

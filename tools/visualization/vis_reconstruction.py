@@ -27,9 +27,9 @@ from mmvideomac.datasets import (
 )
 from mmvideomac.datasets.frame_pair_dataset import crop_size
 from mmvideomac.datasets.video_readers import is_image
+from mmvideomac.evaluation.reconstruction import draw_predictions
 from mmvideomac.registry import MODELS, TRANSFORMS
 from mmvideomac.utils.errors import reports_errors
-from mmvideomac.visualization import draw_predictions
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
