@@ -14,7 +14,7 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
-from mmvideomac.models.backbones.sparse_encoder import check_choice
+from mmvideomac.models.backbones.sparse_stages import check_choice
 from mmvideomac.registry import MODELS
 from mmvideomac.utils.checkpoint import load_state_dict_strictly
 from mmvideomac.utils.checkpoint_files import read_checkpoint

@@ -10,6 +10,7 @@ from .hooks import (
     PropagationProgressHook,
     ReconstructionHook,
     ReproducibilityHook,
+    SyncRunningStatsHook,
     ThroughputHook,
 )
 from .loops import LabelPropagationProbeLoop, ResumableTrainLoop
@@ -30,5 +31,6 @@ __all__ = [
     'Replica',
     'ReproducibilityHook',
     'ResumableTrainLoop',
+    'SyncRunningStatsHook',
     'ThroughputHook',
 ]

@@ -8,6 +8,7 @@ from .backbones import (
     SparseRegNet,
     SparseResNet,
 )
+from .data_preprocessor import FramePairDataPreprocessor
 from .heads import MAEConvNeXtHead
 from .initializers import ReleasedTruncNormal
 from .label_propagation import LabelPropagation, MeanColor
@@ -17,6 +18,7 @@ from .pretrainers import VideoMAC
 
 __all__ = [
     'AsymmetricRandomMask',
+    'FramePairDataPreprocessor',
     'LabelPropagation',
     'MAEConvNeXtHead',
     'MaskedReconstructionLoss',

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..layout import PatchLayout
+from ..plan import PatchLayout
 from ..linear import input_product, linear, product, weight_product
 from ..patches import VisiblePatches
 from .base import Backend, register_backend
