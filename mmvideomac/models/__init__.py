@@ -8,13 +8,12 @@ from .backbones import (
     SparseRegNet,
     SparseResNet,
 )
-from .data_preprocessor import FramePairDataPreprocessor
 from .heads import MAEConvNeXtHead
 from .initializers import ReleasedTruncNormal
 from .label_propagation import LabelPropagation, MeanColor
 from .losses import MaskedReconstructionLoss, ReconstructionConsistencyLoss
 from .maskers import AsymmetricRandomMask, SymmetricRandomMask
-from .pretrainers import VideoMAC
+from .pretrainers import FramePairDataPreprocessor, VideoMAC
 
 __all__ = [
     'AsymmetricRandomMask',

@@ -1,6 +1,7 @@
 import os
 
 import torch
+from mmengine.dist import get_rank
 from mmengine.model import BaseModel
 from torch import distributed, multiprocessing, nn
 
@@ -35,6 +36,7 @@ class ToyNorms(BaseModel):
             getattr(self.target, name).lerp_(getattr(self.plain, name), 1 - momentum)
 
     def forward(self, inputs, mode='loss'):
+        self.constant.fill_(get_rank())
         self.seen.append(inputs.double())
         x = self.frozen(self.synced(self.plain(inputs)))
         return dict(loss=x.square().mean() + self.target(inputs).mean())
@@ -58,7 +60,6 @@ def _process(rank: int, folder: str) -> None:
     config.default_hooks.ema.schedule = 'constant'
     config.env_cfg.dist_cfg = dict(backend='gloo')
     runner = build(config)
-    runner.model.module.constant.fill_(rank)
     runner.train()
     model = runner.model.module
     torch.save(dict(state=model.state_dict(), seen=torch.stack(model.seen)), f'{folder}/{rank}.pt')

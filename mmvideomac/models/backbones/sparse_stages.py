@@ -23,7 +23,9 @@ class SparseStages:
 
     Args:
         *args, **kwargs: as for the backbone.
-        sparse_backend (str): how spatial operators run on visible patches, a name
+        sparse_backend (str): how spatial operators run on visible patches:
+            ``'native'``, the dense reference ``'masked'``, ``'minkowski'``
+            (MinkowskiEngine, CPU; ``tools/install_minkowski.sh``), or another name
             of :data:`~mmvideomac.models.sparse.BACKENDS`.
 
     Raises:

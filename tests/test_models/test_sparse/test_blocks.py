@@ -47,7 +47,8 @@ def test_residual(shortcut):
 
 @pytest.mark.parametrize('shortcut', ['none', 'input', 'projection'])
 def test_checkpointing_changes_nothing(shortcut):
-    (block, x, y), (expected_block, expected_x, expected) = run(True, shortcut), run(False, shortcut)
+    block, x, y = run(True, shortcut)
+    expected_block, expected_x, expected = run(False, shortcut)
     assert torch.equal(y, expected) and torch.equal(x.features.grad, expected_x.features.grad)
     assert block.norm.num_batches_tracked == 1
     for name, value in block.state_dict().items():

@@ -15,8 +15,8 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from ..plan import PatchLayout
 from ..patches import VisiblePatches
+from ..plan import PatchLayout
 from .base import Backend, register_backend
 
 
