@@ -12,6 +12,7 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     checkpoint=dict(type='AtomicCheckpointHook', interval=1, max_keep_ckpts=3, minutes=30),
     reproducibility=dict(type='ReproducibilityHook'),
+    running_stats=dict(type='SyncRunningStatsHook'),
     throughput=dict(type='ThroughputHook'),
     preemption=dict(type='PreemptionHook'),
 )

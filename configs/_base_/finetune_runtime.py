@@ -9,5 +9,6 @@ default_hooks = dict(
     ),
     pretrained_check=dict(type='mmvideomac.PretrainedCheckHook'),
     class_count_check=dict(type='mmvideomac.ClassCountCheckHook'),
+    running_stats=dict(type='mmvideomac.SyncRunningStatsHook'),
 )
 randomness = dict(seed=0)

@@ -20,7 +20,7 @@ from torch.func import functional_call
 from mmvideomac.checkpoint.encoder_config import read_saved_config
 from mmvideomac.checkpoint.files import read_checkpoint
 from mmvideomac.checkpoint.loading import find_encoder, load_state_dict_strictly
-from mmvideomac.models.backbones.sparse_encoder import check_choice
+from mmvideomac.models.backbones.sparse_stages import check_choice
 from mmvideomac.registry import MODELS
 from mmvideomac.utils.config import PREFIX, find_config
 from mmvideomac.utils.logging import quiet

@@ -10,6 +10,7 @@ from .hooks import (
     PropagationProgressHook,
     ReconstructionHook,
     ReproducibilityHook,
+    SyncRunningStatsHook,
     ThroughputHook,
 )
 from .loops import LabelPropagationProbeLoop, ResumableTrainLoop
@@ -28,5 +29,6 @@ __all__ = [
     'ReconstructionHook',
     'ReproducibilityHook',
     'ResumableTrainLoop',
+    'SyncRunningStatsHook',
     'ThroughputHook',
 ]

@@ -14,7 +14,7 @@ from mmpretrain.models.backbones.convnext import ConvNeXtBlock
 from mmpretrain.models.utils import GRN, LayerNorm2d
 from torch import Tensor, nn
 
-from mmvideomac.models.sparse.dispatch import BatchGRN
+from mmvideomac.models.sparse import BatchGRN
 from mmvideomac.models.sparse.linear import product
 
 _ROWS = 2048  # sites per piece: a few MB of hidden features

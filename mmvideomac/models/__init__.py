@@ -12,11 +12,12 @@ from .heads import MAEConvNeXtHead
 from .initializers import ReleasedTruncNormal
 from .losses import MaskedReconstructionLoss, ReconstructionConsistencyLoss
 from .maskers import AsymmetricRandomMask, SymmetricRandomMask
-from .pretrainers import VideoMAC
+from .pretrainers import FramePairDataPreprocessor, VideoMAC
 from .wrappers import Replica
 
 __all__ = [
     'AsymmetricRandomMask',
+    'FramePairDataPreprocessor',
     'MAEConvNeXtHead',
     'MaskedReconstructionLoss',
     'ReconstructionConsistencyLoss',

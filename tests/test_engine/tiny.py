@@ -29,7 +29,7 @@ def tiny_config(videos: Path, epochs=1, workers=1, **options) -> Config:
             model=dict(
                 type='VideoMAC',
                 data_preprocessor=dict(
-                    type='SelfSupDataPreprocessor', mean=[124, 116, 104], std=[58, 57, 57]
+                    type='FramePairDataPreprocessor', mean=[124, 116, 104], std=[58, 57, 57]
                 ),
                 backbone=dict(
                     type='SparseConvNeXtV2',

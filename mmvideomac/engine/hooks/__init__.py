@@ -9,6 +9,7 @@ from .pretrained_check_hook import PretrainedCheckHook
 from .propagation_progress_hook import PropagationProgressHook
 from .reconstruction_hook import ReconstructionHook
 from .reproducibility_hook import ReproducibilityHook
+from .sync_running_stats_hook import SyncRunningStatsHook
 from .throughput_hook import ThroughputHook
 
 __all__ = [
@@ -21,5 +22,6 @@ __all__ = [
     'PropagationProgressHook',
     'ReconstructionHook',
     'ReproducibilityHook',
+    'SyncRunningStatsHook',
     'ThroughputHook',
 ]

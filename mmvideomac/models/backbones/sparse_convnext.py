@@ -9,30 +9,24 @@ are run differs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from mmpretrain.models.backbones import ConvNeXt
 from mmpretrain.models.backbones.convnext import ConvNeXtBlock
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from mmvideomac.registry import MODELS
 
 from ..initializers import ReleasedTruncNormal
 from ..sparse import (
-    BACKENDS,
     BatchGRN,
     GRNScope,
-    PatchLayout,
     VisiblePatches,
     grn_dims,
     inverted_mlp,
     register_sparse,
+    run_block,
     sparse_forward,
 )
-from .sparse_encoder import check_choice, visible_patches
-
-Features = Tensor | VisiblePatches
+from .sparse_stages import SparseStages, check_choice
 
 #: preset -> what a stage's LayerNorm acts on.
 _STAGE_NORMS = dict(standard='output', official='inline', fcmae='none')
@@ -42,14 +36,12 @@ _STAGE_NORMS = dict(standard='output', official='inline', fcmae='none')
 def _convnext_block(block: ConvNeXtBlock, x: VisiblePatches) -> VisiblePatches:
     mlp = _fused_mlp if x.backend == 'native' and _is_fusible(block) else _layered_mlp
 
-    def inner(features: Tensor) -> Tensor:
-        y = mlp(block, sparse_forward(block.depthwise_conv, x.with_features(features)))
+    def inner(x: VisiblePatches) -> VisiblePatches:
+        y = mlp(block, sparse_forward(block.depthwise_conv, x))
         residual = y if block.gamma is None else y * block.gamma
-        return features + block.drop_path(residual)
+        return x.with_features(x.features + block.drop_path(residual))
 
-    if block.with_cp and x.features.requires_grad:
-        return x.with_features(checkpoint(inner, x.features, use_reentrant=False))
-    return x.with_features(inner(x.features))
+    return run_block(block, inner, x)
 
 
 def _layered_mlp(block: ConvNeXtBlock, x: VisiblePatches) -> Tensor:
@@ -89,7 +81,7 @@ def _fused_mlp(block: ConvNeXtBlock, x: VisiblePatches) -> Tensor:
 
 
 @MODELS.register_module()
-class SparseConvNeXt(ConvNeXt):
+class SparseConvNeXt(SparseStages, ConvNeXt):
     """ConvNeXt that computes on visible patches when it is given a mask.
 
     Without a mask it *is* mmpretrain's ``ConvNeXt``, key by key and value by
@@ -98,9 +90,6 @@ class SparseConvNeXt(ConvNeXt):
     Args:
         arch (str | dict): ``'tiny'``, ``'small'``, ``'base'``, ... as in
             mmpretrain, or ``dict(depths=[...], channels=[...])``.
-        sparse_backend (str): how spatial operators run on visible patches:
-            ``'native'``, the dense reference ``'masked'``, or ``'minkowski'``
-            (MinkowskiEngine, CPU; ``tools/install_minkowski.sh``).
         preset (str): ``'standard'``; ``'official'``, VideoMAC as released: stage
             norms in line (their output feeds the next stage), :class:`BatchGRN`,
             no LayerScale, :class:`ReleasedTruncNormal`; or ``'fcmae'``, FCMAE as
@@ -108,9 +97,10 @@ class SparseConvNeXt(ConvNeXt):
         gap_before_final_norm (bool): average over space before the output norm
             and return (B, C) vectors. Defaults to False: pre-training and dense
             prediction need maps. Classifiers set it to True.
-        **kwargs: as for mmpretrain's ``ConvNeXt``: ``use_grn``,
-            ``layer_scale_init_value``, ``drop_path_rate``, ``out_indices``,
-            ``frozen_stages``, ``with_cp``, ``norm_cfg``, ``act_cfg``, ...
+        **kwargs: ``sparse_backend``, see :class:`SparseStages`, and all of
+            mmpretrain's ``ConvNeXt``: ``use_grn``, ``layer_scale_init_value``,
+            ``drop_path_rate``, ``out_indices``, ``frozen_stages``, ``with_cp``,
+            ``norm_cfg``, ``act_cfg``, ...
 
     Raises:
         ValueError: for an unknown encoder name, backend or preset.
@@ -119,7 +109,6 @@ class SparseConvNeXt(ConvNeXt):
     def __init__(
         self,
         arch: str | dict = 'tiny',
-        sparse_backend: str = 'native',
         preset: str = 'standard',
         gap_before_final_norm: bool = False,
         **kwargs,
@@ -130,7 +119,6 @@ class SparseConvNeXt(ConvNeXt):
                 'dict(depths=[...], channels=[...]) (with _delete_=True where it replaces a name '
                 'in an inherited config)'
             )
-        check_choice('sparse_backend', sparse_backend, BACKENDS)
         check_choice('preset', preset, _STAGE_NORMS)
         settings = self.arch_settings[arch] if isinstance(arch, str) else arch
         num_stages = len(settings['depths'])
@@ -148,7 +136,6 @@ class SparseConvNeXt(ConvNeXt):
             gap_before_final_norm=gap_before_final_norm,
             **kwargs,
         )
-        self.sparse_backend = sparse_backend
         self.stage_norms = _STAGE_NORMS[preset]
         self.out_indices = out_indices
         if preset != 'standard':
@@ -161,52 +148,27 @@ class SparseConvNeXt(ConvNeXt):
         """Input pixels per site of the last stage; a mask patch is a multiple of it."""
         return self.downsample_layers[0][0].stride[0] * 2 ** (self.num_stages - 1)
 
-    def train(self, mode: bool = True) -> SparseConvNeXt:
-        super().train(mode)
-        return self  # mmpretrain's forgets it, and with it eval()
+    def sparse_stages(self) -> list[list[nn.Module]]:
+        stages = [list(layers) for layers in zip(self.downsample_layers, self.stages, strict=True)]
+        if self.stage_norms == 'inline':
+            for i, layers in enumerate(stages):
+                layers.append(getattr(self, f'norm{i}'))
+        return stages
 
-    def forward(self, x: Tensor, mask: Tensor | PatchLayout | None = None) -> tuple[Tensor, ...]:
-        """Encode images, or the visible patches of them.
-
-        Args:
-            x (Tensor): (B, 3, H, W), normalised.
-            mask (Tensor | PatchLayout | None): bool (B, gh, gw), True = masked;
-                H / gh = W / gw pixels per patch, a multiple of :attr:`stride`.
-                A :class:`PatchLayout` saves building the index maps again.
-
-        Returns:
-            tuple[Tensor]: for each of ``out_indices`` the normed output of that
-            stage, (B, C, H / r, W / r), zero at masked sites; (B, C) if
-            ``gap_before_final_norm``.
-
-        Raises:
-            ValueError: if the mask does not fit the input or the stride.
-        """
-        if mask is not None:
-            patches = visible_patches(x, mask, self.stride, self.sparse_backend)
-            return self._forward_stages(patches, sparse_forward)
-        if self.stage_norms != 'output':
-            return self._forward_stages(x, lambda module, features: module(features))
-        return super().forward(x)
-
-    def _forward_stages(self, x: Features, run: Callable) -> tuple[Tensor, ...]:
-        outs = []
-        for i, stage in enumerate(self.stages):
-            x = run(stage, run(self.downsample_layers[i], x))
-            if self.stage_norms == 'inline':
-                x = run(getattr(self, f'norm{i}'), x)
-            if i in self.out_indices:
-                outs.append(self._output(i, x, run))
-        return tuple(outs)
-
-    def _output(self, stage: int, x: Features, run: Callable) -> Tensor:
+    def stage_output(self, stage: int, x: Tensor | VisiblePatches) -> Tensor:
+        """The normed output of a stage, (B, C, H / r, W / r) or, if it is averaged, (B, C)."""
         norm = getattr(self, f'norm{stage}') if self.stage_norms == 'output' else nn.Identity()
+        sparse = isinstance(x, VisiblePatches)
         if self.gap_before_final_norm:
-            sparse = isinstance(x, VisiblePatches)
             pooled = x.features.mean((1, 2, 3)) if sparse else x.mean((2, 3))
             return norm(pooled[..., None, None]).flatten(1)
-        x = run(norm, x)
-        return x.to_dense() if isinstance(x, VisiblePatches) else x
+        return sparse_forward(norm, x).to_dense() if sparse else norm(x)
+
+    def dense_forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """As of mmpretrain, which knows norms of outputs only."""
+        if self.stage_norms == 'output':
+            return super().dense_forward(x)
+        return self.run_stages(x, nn.Module.__call__)
 
 
 @MODELS.register_module()

@@ -13,15 +13,15 @@ from torch import nn
 
 from mmvideomac.registry import MODELS
 
-from ..sparse import VisiblePatches, register_sparse
-from .sparse_mobilenet_v3 import run_residual  # the file that runs InvertedResidual, too
+from ..sparse import VisiblePatches, register_sparse, run_residual
+from . import sparse_mobilenet_v3  # noqa: F401  (registers InvertedResidual)
 from .sparse_stages import SparseStages
 
 
 @register_sparse(EdgeResidual)
 def _edge_residual(block: EdgeResidual, x: VisiblePatches) -> VisiblePatches:
     layers = [block.conv1, *([block.se] if block.with_se else []), block.conv2]
-    return run_residual(block, layers, x, shortcut=block.with_residual)
+    return run_residual(block, layers, x, shortcut=[] if block.with_residual else None)
 
 
 @MODELS.register_module()

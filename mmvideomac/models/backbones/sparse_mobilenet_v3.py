@@ -12,9 +12,8 @@ from torch import nn
 
 from mmvideomac.registry import MODELS
 
-from ..sparse import VisiblePatches, register_sparse, run_block, sparse_forward
-from .sparse_encoder import check_choice
-from .sparse_stages import SparseStages
+from ..sparse import VisiblePatches, register_sparse, run_residual
+from .sparse_stages import SparseStages, check_choice
 
 
 @register_sparse(InvertedResidual)
@@ -23,23 +22,7 @@ def _inverted_residual(block: InvertedResidual, x: VisiblePatches) -> VisiblePat
     layers += [block.depthwise_conv]
     layers += [block.se] if block.with_se else []
     layers += [block.linear_conv]
-    return run_residual(block, layers, x, shortcut=block.with_res_shortcut)
-
-
-def run_residual(
-    block: nn.Module, layers: list[nn.Module], x: VisiblePatches, shortcut: bool
-) -> VisiblePatches:
-    """``layers`` in turn, added to ``x`` if there is a shortcut."""
-
-    def inner(x: VisiblePatches) -> VisiblePatches:
-        y = x
-        for layer in layers:
-            y = sparse_forward(layer, y)
-        if shortcut:
-            y = y.with_features(x.features + block.drop_path(y.features))
-        return y
-
-    return run_block(block, inner, x)
+    return run_residual(block, layers, x, shortcut=[] if block.with_res_shortcut else None)
 
 
 @MODELS.register_module()

@@ -19,9 +19,8 @@ from torch import nn
 from mmvideomac.registry import MODELS
 
 from ..initializers import ReleasedTruncNormal
-from ..sparse import VisiblePatches, register_sparse, run_block, sparse_forward
-from .sparse_encoder import check_choice
-from .sparse_stages import SparseStages
+from ..sparse import VisiblePatches, register_sparse, run_residual, sparse_forward
+from .sparse_stages import SparseStages, check_choice
 
 
 @register_sparse(BasicBlock, Bottleneck)
@@ -30,15 +29,8 @@ def _residual_block(block: BasicBlock | Bottleneck, x: VisiblePatches) -> Visibl
     if isinstance(block, Bottleneck):
         layers += [block.relu, block.conv3, block.norm3]
 
-    def inner(x: VisiblePatches) -> VisiblePatches:
-        y = identity = x
-        for layer in layers:
-            y = sparse_forward(layer, y)
-        if block.downsample is not None:
-            identity = sparse_forward(block.downsample, x)
-        return y.with_features(block.drop_path(y.features) + identity.features)
-
-    return sparse_forward(block.relu, run_block(block, inner, x))
+    shortcut = [] if block.downsample is None else [block.downsample]
+    return sparse_forward(block.relu, run_residual(block, layers, x, shortcut))
 
 
 @MODELS.register_module()

@@ -1,13 +1,18 @@
-"""Encoders that are a sequence of stages."""
+"""What all sparse encoders are: backbones that are a sequence of stages."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from torch import Tensor, nn
 
-from ..sparse import BACKENDS, PatchLayout, sparse_forward
-from .sparse_encoder import check_choice, visible_patches
+from ..sparse import BACKENDS, PatchLayout, Planner, VisiblePatches, sparse_forward
+
+
+def check_choice(argument: str, value: str | int, choices: Collection) -> None:
+    """Raise a ValueError if ``value`` is none of ``choices``."""
+    if value not in choices:
+        raise ValueError(f'unknown {argument}={value!r}; choose from {sorted(choices)}')
 
 
 class SparseStages:
@@ -18,7 +23,9 @@ class SparseStages:
 
     Args:
         *args, **kwargs: as for the backbone.
-        sparse_backend (str): how spatial operators run on visible patches, a name
+        sparse_backend (str): how spatial operators run on visible patches:
+            ``'native'``, the dense reference ``'masked'``, ``'minkowski'``
+            (MinkowskiEngine, CPU; ``tools/install_minkowski.sh``), or another name
             of :data:`~mmvideomac.models.sparse.BACKENDS`.
 
     Raises:
@@ -33,10 +40,15 @@ class SparseStages:
         check_choice('sparse_backend', sparse_backend, BACKENDS)
         super().__init__(*args, **kwargs)
         self.sparse_backend = sparse_backend
+        self._plan = Planner()
 
     def sparse_stages(self) -> Iterable[Sequence[nn.Module]]:
         """The layers of every stage that ``out_indices`` counts, in order."""
         raise NotImplementedError
+
+    def stage_output(self, stage: int, x: VisiblePatches) -> Tensor:
+        """What the encoder returns of a stage, given what its last layer returned."""
+        return x.to_dense()
 
     def train(self, mode: bool = True) -> SparseStages:
         super().train(mode)
@@ -49,7 +61,7 @@ class SparseStages:
             x (Tensor): (B, 3, H, W), normalised.
             mask (Tensor | PatchLayout | None): bool (B, gh, gw), True = masked;
                 H / gh = W / gw pixels per patch, a multiple of :attr:`stride`.
-                A :class:`PatchLayout` saves building the index maps again.
+                A :class:`PatchLayout` saves making the index maps again.
 
         Returns:
             tuple[Tensor]: for each of ``out_indices`` the output of that stage,
@@ -60,12 +72,33 @@ class SparseStages:
             TypeError: for a layer with no implementation on visible patches.
         """
         if mask is None:
-            return super().forward(x)
-        y = visible_patches(x, mask, self.stride, self.sparse_backend)
+            return self.dense_forward(x)
+        return self.run_stages(self._visible_patches(x, mask), sparse_forward)
+
+    def dense_forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Encode whole images: what :meth:`forward` does without a mask."""
+        return super().forward(x)
+
+    def run_stages(
+        self, x: Tensor | VisiblePatches, run: Callable[[nn.Module, object], object]
+    ) -> tuple[Tensor, ...]:
+        """All stages, each layer by ``run(layer, x)``; the outputs of ``out_indices``."""
         outs = []
         for i, layers in enumerate(self.sparse_stages()):
             for layer in layers:
-                y = sparse_forward(layer, y)
+                x = run(layer, x)
             if i in self.out_indices:
-                outs.append(y.to_dense())
+                outs.append(self.stage_output(i, x))
         return tuple(outs)
+
+    def _visible_patches(self, x: Tensor, mask: Tensor | PatchLayout) -> VisiblePatches:
+        rows = (mask.grid if isinstance(mask, PatchLayout) else mask.shape[-2:])[0]
+        patch = x.size(2) // rows
+        layout = mask if isinstance(mask, PatchLayout) else self._plan(mask, patch)
+        if patch % self.stride:
+            raise ValueError(
+                f'mask patches of {patch} pixels ({x.size(2)}x{x.size(3)} input, '
+                f'{layout.grid[0]}x{layout.grid[1]} mask) are not a multiple of the encoder '
+                f'stride {self.stride}'
+            )
+        return VisiblePatches.from_dense(x, layout.to(x.device), self.sparse_backend)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from mmengine.model import BaseModule
 from mmpretrain.models.backbones.convnext import ConvNeXtBlock
@@ -83,8 +85,14 @@ class MAEConvNeXtHead(BaseModule):
         x = torch.where(mask.unsqueeze(1), self.mask_token.to(x.dtype), x)
         # Nothing is masked from here on. The engine's way of running the blocks is
         # several times faster than the plain one on CPUs.
-        layout = PatchLayout(torch.zeros(mask.shape, dtype=torch.bool)).to(x.device)
-        cells = VisiblePatches.from_dense(x, layout)
+        cells = VisiblePatches.from_dense(x, _whole_grid(tuple(mask.shape), x.device))
         for layer in (self.blocks, self.pred):
             cells = sparse_forward(layer, cells)
         return cells.features.flatten(1, 3)
+
+
+@lru_cache(maxsize=8)
+def _whole_grid(shape: tuple[int, int, int], device: torch.device) -> PatchLayout:
+    """The layout that hides nothing: the same at every step, for every head."""
+    with torch.inference_mode(False):  # it may serve a training step later
+        return PatchLayout(torch.zeros(shape, dtype=torch.bool)).to(device)

@@ -1,5 +1,6 @@
 """Pre-training methods."""
 
+from .data_preprocessor import FramePairDataPreprocessor
 from .videomac import VideoMAC
 
-__all__ = ['VideoMAC']
+__all__ = ['FramePairDataPreprocessor', 'VideoMAC']

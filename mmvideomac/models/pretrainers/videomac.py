@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 
 import torch
 from mmengine.dist import all_reduce
-from mmengine.optim import OptimWrapper
 from mmpretrain.models.selfsup.base import BaseSelfSupervisor
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from mmvideomac.registry import MODELS
 
 from ..patchify import patch_statistics, patchify, unpatchify
-from ..sparse import PatchLayout
+from ..sparse import PatchLayout, Planner
 
 
 @MODELS.register_module()
@@ -44,8 +44,8 @@ class VideoMAC(BaseSelfSupervisor):
             online network as well, and L_t trains it (one more forward and
             backward pass; the only reading under which Table 4d's gain from L_t
             is possible). ``'off'``: not computed.
-        data_preprocessor (dict, optional): Defaults to mmpretrain's
-            ``SelfSupDataPreprocessor``.
+        data_preprocessor (dict, optional): Defaults to
+            :class:`FramePairDataPreprocessor`.
         init_cfg (dict, optional): as in mmengine.
 
     Raises:
@@ -67,12 +67,14 @@ class VideoMAC(BaseSelfSupervisor):
             raise ValueError(
                 f"unknown target_loss={target_loss!r}; choose 'monitor', 'backprop' or 'off'"
             )
+        data_preprocessor = dict(data_preprocessor or {})
+        data_preprocessor.setdefault('type', 'FramePairDataPreprocessor')
         # Built here: the parent looks names up in mmpretrain's registry, where
         # SparseConvNeXt is another class.
         super().__init__(
             MODELS.build(backbone),
             head=MODELS.build(head),
-            data_preprocessor=data_preprocessor,
+            data_preprocessor=MODELS.build(data_preprocessor),
             init_cfg=init_cfg,
         )
         self.masker = MODELS.build(masker or dict(type='SymmetricRandomMask'))
@@ -81,6 +83,7 @@ class VideoMAC(BaseSelfSupervisor):
         )
         self.consistency_loss = MODELS.build(consistency_loss) if consistency_loss else None
         self.target_loss = target_loss
+        self._plan = Planner()
         self.target = nn.ModuleDict(
             {name: copy.deepcopy(getattr(self, name)) for name in ('backbone', 'head')}
         )
@@ -119,24 +122,16 @@ class VideoMAC(BaseSelfSupervisor):
                     value.copy_(ours[key])
         get_ema_multi_avg_fn(momentum)(averaged, sources, None)
 
-    def train_step(self, data: dict, optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
-        """As mmengine's, without holding the normalised frames during the backward pass."""
-        with optim_wrapper.optim_context(self):
-            losses = self._run_forward(self.data_preprocessor(data, True), mode='loss')
-        total, log_vars = self.parse_losses(losses)
-        optim_wrapper.update_params(total)
-        return log_vars
-
     def forward(
         self,
-        inputs: list[Tensor] | Tensor,
+        inputs: Iterable[Tensor] | Tensor,
         data_samples: list[DataSample] | None = None,
         mode: str = 'tensor',
     ) -> dict[str, Tensor] | tuple[Tensor, ...] | list[DataSample]:
         """The entry of mmengine's Runner.
 
         Args:
-            inputs (list[Tensor] | Tensor): two frames, each (B, 3, H, W)
+            inputs (Iterable[Tensor] | Tensor): two frames, each (B, 3, H, W)
                 normalised; for ``mode='tensor'`` a batch of images.
             data_samples (list[DataSample], optional): their ``sample_seed``
                 decides the masks.
@@ -150,14 +145,14 @@ class VideoMAC(BaseSelfSupervisor):
 
     def loss(
         self,
-        inputs: list[Tensor],
+        inputs: Iterable[Tensor],
         data_samples: list[DataSample] | None = None,
         masks: tuple[Tensor, Tensor] | None = None,
     ) -> dict[str, Tensor]:
         """Losses of Eq. 1-3.
 
         Args:
-            inputs (list[Tensor]): frames 1 and 2, (B, 3, H, W) each, normalised.
+            inputs (Iterable[Tensor]): frames 1 and 2, (B, 3, H, W) each, normalised.
             data_samples (list[DataSample], optional): see :meth:`forward`.
             masks (tuple[Tensor, Tensor], optional): bool (B, gh, gw) for each
                 frame, True = masked, instead of drawing them.
@@ -255,9 +250,9 @@ class VideoMAC(BaseSelfSupervisor):
         masks: tuple[Tensor, Tensor] | None,
     ) -> tuple[PatchLayout, PatchLayout]:
         """Layouts of both frames; the same object if both share one mask."""
+        patch = self.head.patch_size
         if masks is None:
             height, width = frame.shape[2:]
-            patch = self.head.patch_size
             if height % patch or width % patch:
                 raise ValueError(
                     f'input frames of {height}x{width} are not a multiple of the {patch}-pixel '
@@ -269,8 +264,8 @@ class VideoMAC(BaseSelfSupervisor):
                 seeds = [sample.sample_seed for sample in data_samples]
             masks = self.masker(seeds, (height // patch, width // patch))
         first, second = masks
-        layout1 = PatchLayout(first).to(frame.device)
-        layout2 = layout1 if second is first else PatchLayout(second).to(frame.device)
+        layout1 = self._plan(first, patch).to(frame.device)
+        layout2 = layout1 if second is first else self._plan(second, patch).to(frame.device)
         return layout1, layout2
 
     @staticmethod

@@ -1,13 +1,12 @@
 """Ordinary ConvNet layers on visible patches only."""
 
-from . import avg_pool, conv_module, group_norm, squeeze_excite  # noqa: F401  (register layers)
 from .backends import BACKENDS, Backend, register_backend
-from .batch_norm import keep_buffers
-from .checkpointing import run_block
-from .dispatch import BatchGRN, grn_dims, register_sparse, sparse_forward
+from .blocks import run_block, run_residual
+from .dispatch import register_sparse, sparse_forward
 from .inverted_mlp import GRNScope, inverted_mlp
-from .layout import PatchLayout
+from .layers import BatchGRN, grn_dims
 from .patches import VisiblePatches
+from .plan import PatchLayout, Planner
 
 __all__ = [
     'BACKENDS',
@@ -15,12 +14,13 @@ __all__ = [
     'BatchGRN',
     'GRNScope',
     'PatchLayout',
+    'Planner',
     'VisiblePatches',
     'grn_dims',
     'inverted_mlp',
-    'keep_buffers',
     'register_backend',
     'register_sparse',
     'run_block',
+    'run_residual',
     'sparse_forward',
 ]

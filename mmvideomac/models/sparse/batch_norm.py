@@ -1,19 +1,13 @@
-"""Batch normalisation with the statistics of visible sites only."""
+"""Batch normalisation with the statistics of all processes, on the CPU."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 from mmengine.dist import is_distributed
-from torch import Tensor, distributed, nn
+from torch import Tensor, distributed
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmvideomac.registry import MODELS
-
-from .dispatch import register_sparse
-from .patches import VisiblePatches
 
 
 @MODELS.register_module('CPUSyncBN')
@@ -67,30 +61,3 @@ class _SumOverProcesses(torch.autograd.Function):
     def backward(ctx, grad: Tensor):
         # Every process used the sum, so each holds a part of its gradient.
         return _SumOverProcesses.apply(grad, ctx.group), None
-
-
-@register_sparse(_BatchNorm, nn.SyncBatchNorm, CPUSyncBatchNorm)
-def _batch_norm(module: _BatchNorm, x: VisiblePatches) -> VisiblePatches:
-    # Every patch as a channels-last map of its own: a view, which the layer
-    # normalises over all sites of all maps, as BatchNorm1d would the rows.
-    maps = x.features.flatten(0, 1).permute(0, 3, 1, 2)
-    if isinstance(module, nn.SyncBatchNorm) and maps.device.type == 'cpu':  # torch refuses
-        maps = CPUSyncBatchNorm.forward(module, maps)
-    else:
-        maps = module(maps)
-    return x.with_features(maps.permute(0, 2, 3, 1).unflatten(0, x.features.shape[:2]))
-
-
-@contextmanager
-def keep_buffers(module: nn.Module) -> Iterator[None]:
-    """Put the buffers of ``module`` back on leaving.
-
-    For gradient checkpointing, whose second forward pass would count a batch twice
-    in the running statistics.
-    """
-    saved = [(buffer, buffer.clone()) for buffer in module.buffers()]
-    try:
-        yield
-    finally:
-        for buffer, value in saved:
-            buffer.copy_(value)

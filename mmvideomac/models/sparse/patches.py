@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from .layout import PatchLayout
+from .plan import PatchLayout
 
 
 class _SelectRows(torch.autograd.Function):

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from mmvideomac.models import MAEConvNeXtHead
+from mmvideomac.models.heads import mae_convnext_head
 from tests.test_models.utils import random_mask, randomize
 
 
@@ -22,6 +23,23 @@ def test_masked_cells_take_the_token_and_nothing_else():
     assert torch.equal(head((feats,), mask), head((changed,), mask))
     head((feats,), mask).sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in head.parameters())
+
+
+def test_the_grid_is_planned_once(monkeypatch):
+    head = MAEConvNeXtHead(24, patch_size=8, embed_dims=16)
+    feats = torch.randn(5, 24, 3, 2)
+    first = head((feats,), random_mask(5, (3, 2), 2))
+    monkeypatch.setattr(mae_convnext_head, 'PatchLayout', None)
+    assert not torch.equal(head((feats,), random_mask(5, (3, 2), 2, seed=1)), first)
+    assert torch.equal(head((feats,), random_mask(5, (3, 2), 2)), first)
+
+
+def test_a_grid_first_seen_in_inference_serves_training():
+    head = MAEConvNeXtHead(24, patch_size=8, embed_dims=16)
+    feats, mask = torch.randn(7, 24, 3, 2), random_mask(7, (3, 2), 2)
+    with torch.inference_mode():
+        head((feats,), mask)
+    head((feats,), mask).sum().backward()
 
 
 def test_initialisation():

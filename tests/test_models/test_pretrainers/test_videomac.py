@@ -1,9 +1,13 @@
 import copy
+import weakref
 
 import pytest
 import torch
+from mmengine.model import MMDistributedDataParallel
+from mmengine.optim import OptimWrapper
 from mmengine.runner import load_state_dict
 from mmpretrain.structures import DataSample
+from torch import distributed
 
 from mmvideomac.models import VideoMAC
 from mmvideomac.models.patchify import patchify
@@ -193,6 +197,39 @@ def test_non_finite_loss_stops_before_the_step():
     losses = model(frames, samples, mode='loss')
     with pytest.raises(FloatingPointError, match='loss_online=nan'):
         model.parse_losses(losses)
+
+
+class RecordingWrapper(OptimWrapper):
+    """Looks, before the backward pass, which of the frames are still held."""
+
+    def update_params(self, loss):
+        self.held = [frame() is not None for frame in self.frames]
+        super().update_params(loss)
+
+
+@pytest.mark.parametrize('wrapped', [False, True])
+def test_a_training_step_holds_no_frames_during_the_backward_pass(wrapped, tmp_path):
+    model = build(data_preprocessor=dict(mean=[124, 116, 104], std=[58, 57, 57]))
+    optimizer = RecordingWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
+    optimizer.frames = []
+    model.reconstruction_loss.register_forward_pre_hook(
+        lambda _, inputs: optimizer.frames.append(weakref.ref(inputs[1]))
+    )
+    frames, samples = batch()
+    data = dict(inputs=[frame.mul(50).byte() for frame in frames], data_samples=samples)
+    before = copy.deepcopy(model.state_dict())
+    if not wrapped:
+        model.train_step(data, optimizer)
+    else:
+        distributed.init_process_group(
+            'gloo', init_method=f'file://{tmp_path}/store', rank=0, world_size=1
+        )
+        try:
+            MMDistributedDataParallel(model).train_step(data, optimizer)
+        finally:
+            distributed.destroy_process_group()
+    assert optimizer.held == [False, False]
+    assert not torch.equal(before['head.pred.weight'], model.head.pred.weight)
 
 
 @pytest.mark.parametrize(

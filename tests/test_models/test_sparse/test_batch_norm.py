@@ -1,11 +1,9 @@
-import copy
-
 import pytest
 import torch
 from mmcv.cnn import build_norm_layer
 from torch import distributed, multiprocessing, nn
 
-from mmvideomac.models.sparse import PatchLayout, VisiblePatches, keep_buffers, sparse_forward
+from mmvideomac.models.sparse import PatchLayout, VisiblePatches, sparse_forward
 from mmvideomac.models.sparse.batch_norm import CPUSyncBatchNorm
 from tests.test_models.utils import random_mask, randomize
 
@@ -68,15 +66,6 @@ def test_statistics_are_float32_under_autocast():
     assert y.dtype == torch.bfloat16 and norm.running_mean.dtype == torch.float32
     torch.testing.assert_close(norm.running_mean, twin.running_mean, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(norm.running_var, twin.running_var, atol=1e-4, rtol=1e-3)
-
-
-def test_keep_buffers():
-    norm = nn.BatchNorm2d(CHANNELS)
-    before = copy.deepcopy(norm.state_dict())
-    with keep_buffers(norm):
-        sparse_forward(norm, patches())
-        assert norm.num_batches_tracked == 1
-    assert all(torch.equal(before[name], value) for name, value in norm.state_dict().items())
 
 
 def _process(rank: int, folder: str) -> None:

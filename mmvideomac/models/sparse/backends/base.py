@@ -17,7 +17,7 @@ class Backend(ABC):
     stay empty: submanifold operators (Graham et al., "3D Semantic Segmentation
     with Submanifold Sparse Convolutional Networks", CVPR 2018). Everything that
     is not spatial is shared by all backends, see
-    :mod:`~mmvideomac.models.sparse.dispatch`.
+    :mod:`~mmvideomac.models.sparse.layers`.
     """
 
     @abstractmethod

@@ -10,12 +10,13 @@ import collections.abc
 import warnings
 from functools import cache
 from types import ModuleType, SimpleNamespace
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
-from ..layout import PatchLayout
 from ..patches import VisiblePatches
+from ..plan import PatchLayout
 from .base import Backend, register_backend
 
 
@@ -138,10 +139,14 @@ class _CoordinateMaps:
         return self._keys[side]
 
 
+#: The maps of every layout in use.
+_COORDINATE_MAPS: WeakKeyDictionary[PatchLayout, _CoordinateMaps] = WeakKeyDictionary()
+
+
 def _coordinate_maps(layout: PatchLayout, side: int) -> _CoordinateMaps:
-    maps = layout.cache.get('minkowski')
+    maps = _COORDINATE_MAPS.get(layout)
     if maps is None or maps.side % side:
-        maps = layout.cache['minkowski'] = _CoordinateMaps(layout, side)
+        maps = _COORDINATE_MAPS[layout] = _CoordinateMaps(layout, side)
     return maps
 
 

@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..layout import PatchLayout
 from ..linear import input_product, linear, product, weight_product
 from ..patches import VisiblePatches
+from ..plan import PatchLayout
 from .base import Backend, register_backend
 
 
