@@ -47,8 +47,8 @@ class _AgreedStep:
         super().step(**kwargs)
 
     def _agree(self) -> None:
+        flags = torch.stack([~self._loss_is_finite, ~self._gradients_are_finite()]).int()
         loss_is_finite, self._loss_is_finite = self._loss_is_finite, torch.tensor(True)
-        flags = torch.stack([~loss_is_finite, ~self._gradients_are_finite()]).int()
         flags = torch.cat([flags, flags.new_tensor([self.signal])])
         all_reduce(flags, 'max')
         bad_loss, bad_gradient, signal = flags.tolist()
