@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
-from mmengine.hooks import EMAHook, Hook
+from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from mmpretrain.engine.hooks import EMAHook
 
 from mmvideomac.models.wrappers import unwrap_model
 from mmvideomac.registry import HOOKS
@@ -64,7 +65,7 @@ class EMATargetHook(Hook):
 
 @HOOKS.register_module()
 class OptimStepEMAHook(EMAHook):
-    """mmengine's hook, averaging once per optimiser step instead of per iteration.
+    """mmpretrain's hook, averaging once per optimiser step instead of per iteration.
 
     Under gradient accumulation the average would otherwise be over a shorter time: its
     ``momentum`` is that of one step.
