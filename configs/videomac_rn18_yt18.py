@@ -10,4 +10,4 @@ model = dict(
     ),
     head=dict(in_channels=512),
 )
-optim_wrapper = dict(type='OptimWrapper')
+optim_wrapper = dict(type='FiniteOptimWrapper')

@@ -95,7 +95,7 @@ def test_recipe_of_the_paper():
     optimizer = cfg.optim_wrapper.optimizer
     assert (optimizer.type, optimizer.lr, optimizer.weight_decay) == ('AdamW', 2e-3, 0.05)
     assert tuple(optimizer.betas) == (0.9, 0.95)
-    assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
+    assert cfg.optim_wrapper.type == 'FiniteAmpOptimWrapper'
     assert cfg.train_cfg.max_epochs == 100
     warmup, cosine = cfg.param_scheduler
     assert warmup.end == cosine.begin == 10 and cosine.end == cosine.begin + cosine.T_max == 100
@@ -124,7 +124,7 @@ def test_resnets_train_in_float32_with_common_statistics(name, depth):
     cfg = load(name)
     assert (cfg.model.backbone.type, cfg.model.backbone.depth) == ('SparseResNet', depth)
     assert isinstance(MODELS.build(cfg.model.backbone).bn1, nn.SyncBatchNorm)
-    assert cfg.optim_wrapper.type == 'OptimWrapper'
+    assert cfg.optim_wrapper.type == 'FiniteOptimWrapper'
     assert cfg.optim_wrapper.optimizer == load('videomac_cnxv2s_yt18').optim_wrapper.optimizer
 
 

@@ -80,7 +80,8 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> Config:
     cfg.launcher = args.launcher
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or f'work_dirs/{Path(args.config).stem}'
     if args.amp:
-        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        plain = cfg.optim_wrapper.get('type', 'OptimWrapper').replace('AmpOptim', 'Optim')
+        cfg.optim_wrapper.type = plain.replace('OptimWrapper', 'AmpOptimWrapper')
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
     if args.auto_scale_lr:
         cfg.auto_scale_lr = dict(cfg.get('auto_scale_lr') or {}, enable=True)

@@ -1,8 +1,11 @@
 """Pairs of frames of unlabelled videos."""
 
+import hashlib
+import json
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 from mmengine.dataset import force_full_init
@@ -238,6 +241,29 @@ class FramePairDataset(BaseDataset):
         info = self.get_data_info(index)
         del info['sample_idx']
         return info
+
+    @property
+    @force_full_init
+    def fingerprint(self) -> dict[str, int | str]:
+        """What the samples depend on, apart from seed and pipeline, in a few words.
+
+        The same wherever the data root lies. ``hash of the videos`` covers names, kinds,
+        numbers of frames and sizes, and the frame rates if the sampling uses them.
+        """
+        digest = hashlib.sha256()
+        for info in map(self.get_video_info, range(self.num_videos)):
+            # Of roots inside each other the innermost one, whatever their order.
+            name = min((os.path.relpath(info['path'], root) for root in self._roots), key=len)
+            facts = [info[key] for key in ('reader', 'num_frames', 'height', 'width')]
+            fps = info['fps'] if self.sampling.needs_fps else None
+            digest.update(json.dumps([Path(name).as_posix(), *facts, fps]).encode())
+        sampling = dict(type=type(self.sampling).__name__, **vars(self.sampling))
+        return {
+            'videos': self.num_videos,
+            'frames': self._num_frames,
+            'sampling': json.dumps(sampling, default=str),
+            'hash of the videos': digest.hexdigest()[:12],
+        }
 
     def get_subset_(self, indices: int | Sequence[int]) -> None:
         """Keep some of the videos: the first or last few (an int) or those at the indices."""

@@ -4,7 +4,7 @@ from .hooks import (
     AtomicCheckpointHook,
     ClassCountCheckHook,
     EMATargetHook,
-    OptimStepSchedulerHook,
+    OptimStepEMAHook,
     PreemptionHook,
     PretrainedCheckHook,
     PropagationProgressHook,
@@ -14,14 +14,22 @@ from .hooks import (
     ThroughputHook,
 )
 from .loops import LabelPropagationProbeLoop, ResumableTrainLoop
-from .optim_wrapper_constructor import GroupedOptimWrapperConstructor
+from .optim_steps import OptimStepSchedulerHook
+from .optim_wrapper import (
+    FiniteAmpOptimWrapper,
+    FiniteOptimWrapper,
+    GroupedOptimWrapperConstructor,
+)
 
 __all__ = [
     'AtomicCheckpointHook',
     'ClassCountCheckHook',
     'EMATargetHook',
+    'FiniteAmpOptimWrapper',
+    'FiniteOptimWrapper',
     'GroupedOptimWrapperConstructor',
     'LabelPropagationProbeLoop',
+    'OptimStepEMAHook',
     'OptimStepSchedulerHook',
     'PreemptionHook',
     'PretrainedCheckHook',

@@ -143,7 +143,7 @@ def set_batch_size(cfg: Config, processes: int) -> str:
         total = loader.batch_size * processes * cfg.optim_wrapper.get('accumulative_counts', 1)
         scaled = ''
     else:
-        loader.batch_size = _largest_batch(loader.batch_size, total, processes)
+        loader.batch_size = _batch_per_process(loader.batch_size, total, processes)
         scaled = ''
     accumulation = total // (loader.batch_size * processes)
     cfg.optim_wrapper.accumulative_counts = accumulation
@@ -156,7 +156,7 @@ def set_batch_size(cfg: Config, processes: int) -> str:
     )
 
 
-def _largest_batch(most: int, total: int, processes: int) -> int:
+def _batch_per_process(most: int, total: int, processes: int) -> int:
     batch = min(most, total // processes)
     if batch and total % (batch * processes) == 0:
         return batch
@@ -185,11 +185,12 @@ def adapt_to_cpu(cfg: Config) -> list[str]:
     """
     notes = []
     wrapper = cfg.optim_wrapper
-    if wrapper.get('type') == 'AmpOptimWrapper':
+    if 'AmpOptimWrapper' in (name := wrapper.get('type', '')):
         gpu_only = ('type', 'loss_scale', 'dtype', 'use_fsdp')
         kept = {key: value for key, value in wrapper.items() if key not in gpu_only}
-        cfg.optim_wrapper = ConfigDict(type='OptimWrapper', **kept)
-        notes.append('No GPU: mixed precision (AmpOptimWrapper) is off, training in float32.')
+        plain = name.replace('AmpOptimWrapper', 'OptimWrapper')
+        cfg.optim_wrapper = ConfigDict(type=plain, **kept)
+        notes.append(f'No GPU: mixed precision ({name}) is off, training in float32.')
     cfg.train_dataloader.pin_memory = False
     if cfg.get('launcher', 'none') != 'none':
         cfg.model_wrapper_cfg = dict(

@@ -14,6 +14,8 @@ from mmvideomac.datasets import VideoReadError
 from mmvideomac.models.wrappers import unwrap_model
 from mmvideomac.registry import LOOPS, MODELS
 
+from .optim_steps import accumulated_iterations, count_schedules_in_optim_steps
+
 
 @LOOPS.register_module()
 class ResumableTrainLoop(EpochBasedTrainLoop):
@@ -43,7 +45,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     ) -> None:
         super().__init__(runner, dataloader, max_epochs, **kwargs)
         self._check_epoch_length()
-        self._count_schedules_in_steps()
+        count_schedules_in_optim_steps(runner, len(self.dataloader))
 
     def run_epoch(self) -> None:
         """Run what is left of the current epoch."""
@@ -67,7 +69,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         sampler.start_batch(batches * self.dataloader.batch_size)
 
     def _check_epoch_length(self) -> None:
-        accumulation = _accumulative_counts(self.runner)
+        accumulation = accumulated_iterations(self.runner)
         batch, processes = self.dataloader.batch_size, self.runner.world_size
         samples, needed = len(self.dataloader.dataset), batch * processes * accumulation
         iterations = len(self.dataloader)
@@ -85,18 +87,6 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
                 'into the next. Set `train_dataloader.sampler.multiple_of` to the number of '
                 'samples per optimiser step, as tools/train.py does for total_batch_size.'
             )
-
-    def _count_schedules_in_steps(self) -> None:
-        """Convert schedules from epochs to optimiser steps, not to iterations.
-
-        Goes with ``OptimStepSchedulerHook``: the learning rate of a step is then the
-        same however many iterations it is accumulated over.
-        """
-        steps = len(self.dataloader) // _accumulative_counts(self.runner)
-        schedulers = self.runner.param_schedulers or []
-        for scheduler in schedulers if isinstance(schedulers, list) else []:
-            if isinstance(scheduler, dict) and scheduler.get('convert_to_iter_based'):
-                scheduler.setdefault('epoch_length', steps)
 
 
 @LOOPS.register_module()
@@ -206,11 +196,3 @@ class LabelPropagationProbeLoop(ValLoop):
 
     def _copy_weights(self) -> None:
         self.model.load_state_dict(unwrap_model(self.runner.model).state_dict())
-
-
-def _accumulative_counts(runner: Runner) -> int:
-    """Iterations per optimiser step; the wrapper may be a config or built."""
-    wrapper = runner.optim_wrapper
-    if isinstance(wrapper, dict):
-        return wrapper.get('accumulative_counts', 1)
-    return wrapper._accumulative_counts

@@ -259,6 +259,25 @@ class TestVideos:
         )
         assert dataset.get_video_info(0)['num_frames'] == 6
 
+    def test_fingerprint(self, root, tmp_path):
+        def fingerprint(*roots, **options):
+            return FramePairDataset([str(path) for path in roots], **options).fingerprint
+
+        ours = fingerprint(root)
+        dataset = FramePairDataset(str(root))
+        assert (ours['videos'], ours['frames']) == (len(dataset._ends), dataset._num_frames)
+        moved = root.rename(tmp_path / 'elsewhere')
+        assert fingerprint(moved) == ours
+        key = 'hash of the videos'
+        assert fingerprint(moved, indices=2)[key] != ours[key]
+        gaps = [dict(type='per_video', gap=gap) for gap in [(1, 1), [1, 1], (1, 2)]]
+        same, alike, other = (fingerprint(moved, sampling=gap) for gap in gaps)
+        assert same == alike != other
+        assert same[key] == ours[key] and same['sampling'] != ours['sampling']
+        (moved / 'd.mp4').rename(moved / 'e.mp4')
+        renamed = fingerprint(moved)
+        assert renamed.pop(key) != ours.pop(key) and renamed == ours
+
     def test_several_roots(self, root, tmp_path):
         make_frames(tmp_path / 'more' / 'a', 3)
         dataset = FramePairDataset([tmp_path / 'more', str(root / 'c')])

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from mmvideomac.engine.hooks import checkpoint_hook
+from mmvideomac.utils import files
 from mmvideomac.utils.files import AtomicLocalBackend
 
 from .toy import hook_of, toy_config, train
@@ -16,17 +18,18 @@ def names(folder):
 
 def test_prunes_after_the_new_file_is_complete(tmp_path, monkeypatch):
     events = []
-    put, remove = AtomicLocalBackend.put, AtomicLocalBackend.remove
+    write, remove = files.write_file, AtomicLocalBackend.remove
 
-    def logged_put(self, obj, filepath):
-        put(self, obj, filepath)
-        events.append(f'write {Path(filepath).name}')
+    def logged_write(path, data):
+        write(path, data)
+        events.append(f'write {Path(path).name}')
 
     def logged_remove(self, filepath):
         remove(self, filepath)
         events.append(f'remove {Path(filepath).name}')
 
-    monkeypatch.setattr(AtomicLocalBackend, 'put', logged_put)
+    for module in (files, checkpoint_hook):
+        monkeypatch.setattr(module, 'write_file', logged_write)
     monkeypatch.setattr(AtomicLocalBackend, 'remove', logged_remove)
     runner, _ = train(toy_config(tmp_path, **{'default_hooks.checkpoint.max_keep_ckpts': 1}))
 
@@ -54,7 +57,7 @@ def test_failed_save_loses_nothing(tmp_path, monkeypatch):
 
     def full(descriptor):
         calls.append(descriptor)
-        if len(calls) == 3:  # epoch_1.pth, last_checkpoint, epoch_2.pth
+        if len(calls) == 5:  # epoch_1.pth, last_checkpoint, each with its folder, epoch_2.pth
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         fsync(descriptor)
 
@@ -65,6 +68,14 @@ def test_failed_save_loses_nothing(tmp_path, monkeypatch):
     assert not list(tmp_path.glob('.*'))
     assert (tmp_path / 'last_checkpoint').read_text() == str(tmp_path / 'epoch_1.pth')
     assert torch.load(tmp_path / 'epoch_1.pth')['meta']['iter'] == 12
+
+
+def test_what_a_killed_run_left_unfinished_is_removed(tmp_path):
+    (tmp_path / '.epoch_1.pth.0123abcd.part').write_bytes(b'half')
+    (tmp_path / 'mine.part').write_bytes(b'')
+    train(toy_config(tmp_path, epochs=2))
+    assert [path.name for path in tmp_path.glob('*.part')] == ['mine.part']
+    assert not list(tmp_path.glob('.*'))
 
 
 def test_minutes_save_inside_the_epoch(tmp_path):

@@ -100,3 +100,10 @@ def test_needs_the_checkpoint_hook(tmp_path):
     runner = build(config)
     with pytest.raises(TypeError, match='AtomicCheckpointHook'):
         hook_of(runner, 'PreemptionHook').before_train(runner)
+
+
+def test_needs_a_wrapper_that_tells_the_others(tmp_path):
+    config = toy_config(tmp_path)
+    config.optim_wrapper.type = 'OptimWrapper'
+    with pytest.raises(TypeError, match=r"set optim_wrapper\.type to 'FiniteOptimWrapper'"):
+        train(config)

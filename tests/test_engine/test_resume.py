@@ -113,12 +113,64 @@ def test_dropout_differs_between_iterations(tmp_path):
     assert draws[0] == draws[1] != draws[2]
 
 
-@pytest.mark.parametrize('changed', [dict(length=60), dict(batch_size=8), dict(accumulation=2)])
-def test_resume_with_other_lengths_is_refused(tmp_path, changed):
+@pytest.mark.parametrize(
+    'changed, difference',
+    [
+        (dict(length=60), 'iterations per epoch 12 then, 15 now; samples 48 then, 60 now'),
+        (dict(length=50), 'checkpoint: samples 48 then, 50 now'),
+        (dict(batch_size=8), 'iterations per epoch 12 then, 6 now'),
+        (dict(accumulation=2), 'iterations per optimiser step 1 then, 2 now'),
+    ],
+)
+def test_resume_of_another_run_is_refused(tmp_path, changed, difference):
     train(toy_config(tmp_path, epochs=2))
     (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'epoch_1.pth'))
-    with pytest.raises(ValueError, match=r'Cannot resume: .* 12 iterations per epoch'):
+    with pytest.raises(ValueError, match='Cannot resume') as error:
         train(toy_config(tmp_path, epochs=2, resume=True, **changed))
+    assert difference in str(error.value) and 'load_from=' in str(error.value)
+
+
+@pytest.fixture
+def half_a_run(tmp_path):
+    """Videos, and a run on them that crashed: a function that resumes it."""
+    videos = tmp_path / 'videos'
+    videos.mkdir()
+    write_videos(videos)
+
+    def run(root=videos, **options):
+        config = tiny_config(root, epochs=2, workers=0, **options)
+        config.work_dir = str(tmp_path / 'work')
+        adapt_to_cpu(config)
+        return train(config)
+
+    with pytest.raises(RuntimeError, match='crash'):
+        run(**{'default_hooks.record.crash_after': 6})
+    return videos, lambda **options: run(resume=True, **options)
+
+
+def test_other_data_of_the_same_size_are_refused(half_a_run):
+    videos, resume = half_a_run
+    (videos / 'video0' / '00005.png').rename(videos / 'video1' / '00006.png')
+    with pytest.raises(ValueError, match=r'checkpoint: hash of the videos [0-9a-f]{12} then, '):
+        resume()
+    (videos / 'video1' / '00006.png').rename(videos / 'video0' / '00005.png')
+    assert list(resume()[1].trace) == list(range(5, 10))
+
+
+def test_moved_data_are_the_same(half_a_run):
+    videos, resume = half_a_run
+    moved = videos.rename(videos.parent / 'elsewhere')
+    assert list(resume(root=moved)[1].trace) == list(range(5, 10))
+
+
+def test_a_checkpoint_that_does_not_tell_its_data_resumes_with_a_note(half_a_run, capsys):
+    videos, resume = half_a_run
+    path = videos.parent / 'work' / 'epoch_1.pth'
+    checkpoint = torch.load(path)
+    del checkpoint['meta']['data']
+    torch.save(checkpoint, path)
+    assert list(resume()[1].trace) == list(range(5, 10))
+    assert 'does not tell what data it was trained on' in capsys.readouterr().out
 
 
 def test_mid_epoch_needs_a_sampler_that_can_skip(tmp_path):

@@ -54,7 +54,7 @@ def tiny_config(videos: Path, epochs=1, workers=1, **options) -> Config:
             ),
             total_batch_size=8,
             train_cfg=dict(type='ResumableTrainLoop', max_epochs=epochs),
-            optim_wrapper=dict(type='AmpOptimWrapper', optimizer=dict(type='AdamW', lr=0.02)),
+            optim_wrapper=dict(type='FiniteAmpOptimWrapper', optimizer=dict(type='AdamW', lr=0.02)),
             param_scheduler=[dict(type='LinearLR', end=1, convert_to_iter_based=True)],
             launcher='none',
         )

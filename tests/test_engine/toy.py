@@ -147,7 +147,7 @@ def toy_config(work_dir, length=48, batch_size=4, epochs=3, workers=0, accumulat
             ),
             train_cfg=dict(type='ResumableTrainLoop', max_epochs=epochs),
             optim_wrapper=dict(
-                type='OptimWrapper',
+                type='FiniteOptimWrapper',
                 optimizer=dict(type='AdamW', lr=0.05),
                 accumulative_counts=accumulation,
             ),

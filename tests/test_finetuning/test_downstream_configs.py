@@ -6,7 +6,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import Registry
 
-from mmvideomac.engine.hooks.pretrained_check_hook import check_pretrained
+from mmvideomac.engine.hooks.finetune_check_hooks import check_pretrained
 from mmvideomac.models import SparseConvNeXtV2
 from tests.test_finetuning.photos import BENCHMARKS, narrow, write_checkpoint
 

@@ -7,7 +7,12 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 
-from mmvideomac.engine import AtomicCheckpointHook, ClassCountCheckHook, PretrainedCheckHook
+from mmvideomac.engine import (
+    AtomicCheckpointHook,
+    ClassCountCheckHook,
+    OptimStepEMAHook,
+    PretrainedCheckHook,
+)
 from mmvideomac.registry import HOOKS, MODELS, PARAM_SCHEDULERS
 from tests.test_finetuning.photos import (
     BENCHMARKS,
@@ -101,7 +106,8 @@ def test_recipe_of_convnext_v2():
     assert cfg.model.backbone.drop_path_rate == 0.2
     assert [augment.type for augment in cfg.model.train_cfg.augments] == ['Mixup', 'CutMix']
     assert cfg.model.head.loss.label_smooth_val == 0.2
-    assert cfg.custom_hooks == [dict(type='EMAHook', momentum=1e-4, priority='ABOVE_NORMAL')]
+    (average,) = cfg.custom_hooks
+    assert HOOKS.get(average.type) is OptimStepEMAHook and average.momentum == 1e-4
     assert (cfg.total_batch_size, cfg.param_scheduler[0].end) == (1024, 40)
 
 

@@ -75,7 +75,7 @@ def test_two_processes_equal_one(config, reference, tmp_path):
     expected, said = reference
     assert expected.shape == (5,)
     assert 'batch size 8 x 1 process(es) x 1 accumulated' in said
-    assert 'mixed precision (AmpOptimWrapper) is off' in said
+    assert 'mixed precision (FiniteAmpOptimWrapper) is off' in said
 
     run = train(config, '--work-dir', str(tmp_path), processes=2)
     assert run.returncode == 0, run.stderr
@@ -95,7 +95,7 @@ def test_two_processes_share_the_statistics_of_batch_norms(config, tmp_path):
         norm_cfg=dict(type='SyncBN'),
     )
     resnet.model.head.in_channels = 128
-    resnet.optim_wrapper.type = 'OptimWrapper'
+    resnet.optim_wrapper.type = 'FiniteOptimWrapper'
     resnet.dump(tmp_path / 'resnet.py')
     for processes in (1, 2):
         options = ['--work-dir', str(tmp_path / str(processes))]
@@ -159,7 +159,7 @@ def test_command_line_overrides_the_config(config):
     cfg = tool.merge_args(load_config(config, args.cfg_options), args)
     assert cfg.work_dir == 'work_dirs/tiny'
     assert cfg.launcher == 'none'
-    assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
+    assert cfg.optim_wrapper.type == 'FiniteAmpOptimWrapper'
     assert cfg.optim_wrapper.loss_scale == 'dynamic'
     assert cfg.auto_scale_lr.enable
     assert cfg.train_cfg.max_epochs == 7

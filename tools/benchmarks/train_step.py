@@ -99,9 +99,9 @@ def _optimiser(cfg: Config, args: argparse.Namespace) -> dict:
     settings.optimizer.lr *= 1e-4
     settings.accumulative_counts = 1
     if args.device == 'cuda' and args.dtype != 'float32':
-        return {**settings, 'type': 'AmpOptimWrapper', 'dtype': args.dtype}
+        return {**settings, 'type': 'FiniteAmpOptimWrapper', 'dtype': args.dtype}
     settings.pop('loss_scale', None)
-    return {**settings, 'type': 'OptimWrapper'}
+    return {**settings, 'type': 'FiniteOptimWrapper'}
 
 
 def _samples(cfg: Config, args: argparse.Namespace) -> list[dict]:

@@ -35,9 +35,9 @@ HEADINGS = {
     'Sampling': ('datasets.pair_sampling', 'datasets.samplers'),
     'Transforms': ('datasets.transforms',),
     'Labelled data': ('datasets.labelled_clips', 'datasets.image_folder'),
-    'Hooks': ('engine.hooks',),
+    'Hooks': ('engine.hooks', 'engine.optim_steps'),
     'Loops': ('engine.loops',),
-    'Optimiser': ('engine.optim_wrapper_constructor',),
+    'Optimiser': ('engine.optim_wrapper',),
     'Metrics': ('evaluation.metrics',),
 }
 #: What the Runner gives to a loop or a sampler, and positional arguments.

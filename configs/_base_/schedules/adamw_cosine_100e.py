@@ -5,7 +5,7 @@ total_batch_size = 512
 auto_scale_lr = dict(enable=False, base_batch_size=512)
 
 optim_wrapper = dict(
-    type='AmpOptimWrapper',  # plain where there is no GPU
+    type='FiniteAmpOptimWrapper',  # FiniteOptimWrapper where there is no GPU
     constructor='GroupedOptimWrapperConstructor',
     # fused: one pass over the weights, on GPUs and CPUs
     optimizer=dict(type='AdamW', lr=2e-3, betas=(0.9, 0.95), weight_decay=0.05, fused=True),

@@ -14,4 +14,6 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=1e-3, end=40, convert_to_iter_based=True),
     dict(type='CosineAnnealingLR', eta_min=1e-5, begin=40, convert_to_iter_based=True),
 ]
-custom_hooks = [dict(type='EMAHook', momentum=1e-4, priority='ABOVE_NORMAL')]
+custom_hooks = [
+    dict(type='mmvideomac.OptimStepEMAHook', momentum=1e-4, priority='ABOVE_NORMAL'),
+]

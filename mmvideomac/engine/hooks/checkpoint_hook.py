@@ -13,7 +13,9 @@ from mmengine.runner import BaseLoop, Runner
 from mmvideomac.checkpoint.loading import load_state_dict_strictly
 from mmvideomac.models.wrappers import unwrap_model
 from mmvideomac.registry import HOOKS
-from mmvideomac.utils.files import AtomicLocalBackend
+from mmvideomac.utils.files import remove_unfinished, write_file
+
+from ..optim_steps import accumulated_iterations, ends_optim_step
 
 #: The one rolling checkpoint written inside an epoch.
 MID_EPOCH_FILE = 'mid_epoch.pth'
@@ -24,7 +26,8 @@ class AtomicCheckpointHook(CheckpointHook):
     """mmengine's ``CheckpointHook``, without its ways to lose a run.
 
     * A file appears under its name only when it is complete, and outdated files
-      are deleted only after that; ``last_checkpoint`` is written likewise.
+      are deleted only after that; ``last_checkpoint`` is written likewise. What a
+      killed run left unfinished is removed before training.
     * With ``minutes``, long epochs are also saved inside, to ``mid_epoch.pth``
       (replaced each time, deleted once the epoch's own checkpoint exists).
     * Iteration checkpoints are saved at optimiser steps only: in between, under
@@ -80,8 +83,11 @@ class AtomicCheckpointHook(CheckpointHook):
                 f'save_best={self.save_best} of the checkpoint hook needs scores: add a probe, as '
                 'configs/videomac_cnxv2t_yt18_probe.py does.'
             )
+        if is_main_process():
+            for folder in {self.out_dir, runner.work_dir}:
+                remove_unfinished(folder)
         self._saved_at = time.monotonic()
-        accumulation = runner.optim_wrapper._accumulative_counts
+        accumulation = accumulated_iterations(runner)
         if not self.by_epoch and self.interval % accumulation:
             asked, self.interval = self.interval, -(-self.interval // accumulation) * accumulation
             print_log(
@@ -92,7 +98,7 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def after_train_iter(self, runner: Runner, *args, **kwargs) -> None:
         super().after_train_iter(runner, *args, **kwargs)
-        if self.minutes is None or not runner.optim_wrapper.should_update():
+        if self.minutes is None or not ends_optim_step(runner):
             return
         if time.monotonic() - self._saved_at >= 60 * self.minutes:
             self.save_mid_epoch(runner)
@@ -173,7 +179,5 @@ class AtomicCheckpointHook(CheckpointHook):
             **self.args,
         )
         if is_main_process():
-            AtomicLocalBackend().put_text(
-                self.last_ckpt, osp.join(runner.work_dir, 'last_checkpoint')
-            )
+            write_file(osp.join(runner.work_dir, 'last_checkpoint'), self.last_ckpt)
         self._saved_at = time.monotonic()

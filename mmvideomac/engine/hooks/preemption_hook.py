@@ -6,13 +6,13 @@ import threading
 from collections.abc import Callable
 from functools import partial
 
-import torch
-from mmengine.dist import all_reduce, barrier, is_distributed
+from mmengine.dist import barrier, is_distributed
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmvideomac.registry import HOOKS
 
+from ..optim_wrapper import FiniteAmpOptimWrapper, FiniteOptimWrapper
 from .checkpoint_hook import AtomicCheckpointHook
 
 #: Ctrl-C; the end of a cluster job; its early warning (``srun --signal=USR1@120``);
@@ -26,17 +26,18 @@ class PreemptionHook(Hook):
 
     The exit status is 128 + signal number, as shells report it. All processes of
     a distributed run stop after the same optimiser step, whichever of them was
-    signalled. A second Ctrl-C in a single process stops at once, without saving.
+    signalled; they learn of it before the step, from their ``FiniteOptimWrapper``. A
+    second Ctrl-C in a single process stops at once, without saving.
 
     Raises:
-        TypeError: before training, if there is no ``AtomicCheckpointHook``.
+        TypeError: before training, if there is no ``AtomicCheckpointHook``, or the
+            optimiser wrapper is another.
     """
 
     # After the regular checkpoint, the schedulers and the EMA target.
     priority = 'LOWEST'
 
     def __init__(self) -> None:
-        self._received = 0
         self._previous = {}
 
     def before_train(self, runner: Runner) -> None:
@@ -45,6 +46,13 @@ class PreemptionHook(Hook):
         )
         if self._checkpointing is None:
             raise TypeError('PreemptionHook saves through an AtomicCheckpointHook: add one')
+        self._optim_wrapper = runner.optim_wrapper
+        if not isinstance(self._optim_wrapper, (FiniteOptimWrapper, FiniteAmpOptimWrapper)):
+            raise TypeError(
+                'PreemptionHook learns of signals to other processes through the optimiser '
+                "wrapper: set optim_wrapper.type to 'FiniteOptimWrapper' or (mixed precision) "
+                f"'FiniteAmpOptimWrapper', not {type(self._optim_wrapper).__name__!r}"
+            )
         if threading.current_thread() is not threading.main_thread():
             return  # Python delivers signals to the main thread only
         for name in SIGNALS:
@@ -59,13 +67,9 @@ class PreemptionHook(Hook):
         self._restore()
 
     def after_train_iter(self, runner: Runner, *args, **kwargs) -> None:
-        if not runner.optim_wrapper.should_update():
-            return  # a step of accumulated gradients cannot be saved half-way
-        received = torch.tensor(self._received)
-        all_reduce(received, 'max')
-        if not received:
+        number = self._optim_wrapper.agreed_signal
+        if not number:
             return
-        number = int(received)
         path = self._checkpointing.save_mid_epoch(runner)
         barrier()  # the launcher kills the others as soon as one exits
         runner.logger.warning(
@@ -78,9 +82,9 @@ class PreemptionHook(Hook):
 
     def _receive(self, number: int, frame) -> None:
         # Under torchrun one Ctrl-C arrives twice: from the terminal and from it.
-        if self._received and number == signal.SIGINT and not is_distributed():
+        if self._optim_wrapper.signal and number == signal.SIGINT and not is_distributed():
             raise KeyboardInterrupt
-        self._received = number
+        self._optim_wrapper.signal = number
         # Not through logging or print, which the signal may have interrupted.
         name = signal.Signals(number).name
         os.write(2, f'\n{name}: finishing this step, then saving ...\n'.encode())

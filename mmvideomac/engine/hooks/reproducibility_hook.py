@@ -10,6 +10,8 @@ from mmengine.runner import Runner
 
 from mmvideomac.registry import HOOKS
 
+from ..optim_steps import accumulated_iterations
+
 
 @HOOKS.register_module()
 class ReproducibilityHook(Hook):
@@ -21,17 +23,21 @@ class ReproducibilityHook(Hook):
     (a function of seed and epoch), the position in the epoch that of
     :class:`~mmvideomac.engine.ResumableTrainLoop`.
 
+    Checkpoints tell what data they were trained on, as far as the data set has a
+    ``fingerprint`` (:class:`~mmvideomac.datasets.FramePairDataset`); of others the
+    number of samples.
+
     Raises:
-        ValueError: when resuming, if the run's optimiser steps or epochs are of
-            another length than the checkpoint's: the iteration would mean
-            another place in the schedules and the data.
+        ValueError: when resuming, if the data are others, or the run's optimiser steps
+            or epochs of another length: the iteration would mean another place in the
+            schedules and the data.
     """
 
     # Before any hook that draws random numbers.
     priority = 'HIGHEST'
 
     def __init__(self) -> None:
-        self._saved_lengths = None
+        self._saved = {}
 
     def before_run(self, runner: Runner) -> None:
         _seed_all(runner.seed)
@@ -40,21 +46,29 @@ class ReproducibilityHook(Hook):
         _seed_all(runner.seed, runner.iter, get_rank())
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        checkpoint['meta']['lengths'] = _lengths(runner)
+        checkpoint['meta'].update(lengths=_lengths(runner), data=self._data)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        self._saved_lengths = checkpoint.get('meta', {}).get('lengths')
+        self._saved = checkpoint.get('meta', {})
 
     def before_train(self, runner: Runner) -> None:
+        self._data = _describe_data(runner)
         if runner.iter == 0:
             return
-        ours = _lengths(runner)
-        if self._saved_lengths not in (None, ours):
+        saved = {**self._saved.get('lengths', {}), **self._saved.get('data', {})}
+        ours = {**_lengths(runner), **self._data}
+        changed = [key for key in ours if saved.get(key, ours[key]) != ours[key]]
+        if changed:
             raise ValueError(
-                f'Cannot resume: the checkpoint was trained with {_spell(self._saved_lengths)}; '
-                f'this run has {_spell(ours)}. Use the same data, total_batch_size, '
-                'train_dataloader.batch_size and number of processes, or start anew from its '
-                'weights with --cfg-options load_from=...'
+                'Cannot resume, since this is not the run of the checkpoint: '
+                + '; '.join(f'{key} {saved[key]} then, {ours[key]} now' for key in changed)
+                + '. Use the same data, total_batch_size, train_dataloader.batch_size and number '
+                'of processes, or start anew from its weights with --cfg-options load_from=...'
+            )
+        if 'data' not in self._saved:
+            runner.logger.warning(
+                'The checkpoint does not tell what data it was trained on (an earlier version '
+                'wrote it): that they are the same was not checked.'
             )
         # mmengine takes over the checkpoint's seed after the sampler was built.
         sampler = runner.train_dataloader.sampler
@@ -63,7 +77,7 @@ class ReproducibilityHook(Hook):
 
 
 def _lengths(runner: Runner) -> dict[str, int]:
-    accumulation = runner.optim_wrapper._accumulative_counts
+    accumulation = accumulated_iterations(runner)
     loader = runner.train_dataloader
     return {
         'iterations per epoch': len(loader),
@@ -72,8 +86,9 @@ def _lengths(runner: Runner) -> dict[str, int]:
     }
 
 
-def _spell(lengths: dict[str, int]) -> str:
-    return ', '.join(f'{value} {name}' for name, value in lengths.items())
+def _describe_data(runner: Runner) -> dict[str, int | str]:
+    dataset = runner.train_dataloader.dataset
+    return {'samples': len(dataset), **getattr(dataset, 'fingerprint', {})}
 
 
 def _seed_all(*entropy: int) -> None:

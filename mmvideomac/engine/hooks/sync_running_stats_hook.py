@@ -9,6 +9,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from mmvideomac.models.sparse.batch_norm import CPUSyncBatchNorm
 from mmvideomac.registry import HOOKS
 
+from ..optim_steps import ends_optim_step
+
 
 @HOOKS.register_module()
 class SyncRunningStatsHook(Hook):
@@ -28,7 +30,7 @@ class SyncRunningStatsHook(Hook):
     priority = 'ABOVE_NORMAL'
 
     def after_train_iter(self, runner: Runner, *args, **kwargs) -> None:
-        if runner.world_size == 1 or not runner.optim_wrapper.should_update():
+        if runner.world_size == 1 or not ends_optim_step(runner):
             return
         all_reduce_params(
             [

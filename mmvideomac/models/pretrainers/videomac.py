@@ -6,7 +6,6 @@ import copy
 from collections.abc import Iterable
 
 import torch
-from mmengine.dist import all_reduce
 from mmpretrain.models.selfsup.base import BaseSelfSupervisor
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
@@ -178,24 +177,6 @@ class VideoMAC(BaseSelfSupervisor):
                 pred1, pred2, layout1.mask, layout2.mask
             )
         return losses
-
-    def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """As mmengine's, and stops every process before a non-finite loss is applied.
-
-        Raises:
-            FloatingPointError: on all ranks, if any rank's loss is NaN or infinite.
-        """
-        total, log_vars = super().parse_losses(losses)
-        finite = total.detach().isfinite().float()
-        all_reduce(finite, op='min')
-        if not finite:
-            values = ', '.join(f'{name}={value.item():g}' for name, value in log_vars.items())
-            raise FloatingPointError(
-                f'a loss is not finite ({values} on this process). The step was not applied and '
-                'earlier checkpoints are intact: resume from the last one with a lower learning '
-                'rate or without AMP, and look at the frames if it happens at once'
-            )
-        return total, log_vars
 
     @torch.no_grad()
     def predict(

@@ -190,15 +190,6 @@ def test_masks_without_samples_are_random():
     assert not all(torch.equal(first, model.predict(frames)[0].mask) for _ in range(4))
 
 
-def test_non_finite_loss_stops_before_the_step():
-    model = build()
-    frames, samples = batch()
-    frames[0][:] = float('inf')
-    losses = model(frames, samples, mode='loss')
-    with pytest.raises(FloatingPointError, match='loss_online=nan'):
-        model.parse_losses(losses)
-
-
 class RecordingWrapper(OptimWrapper):
     """Looks, before the backward pass, which of the frames are still held."""
 

@@ -7,7 +7,11 @@ from mmengine.logging import MessageHub
 from mmengine.optim import OptimWrapper
 from torch import nn
 
-from mmvideomac.engine.hooks.ema_target_hook import EMATargetHook
+from mmvideomac.engine import EMATargetHook
+from tests.test_finetuning.photos import read
+
+from .toy import hook_of, toy_config
+from .toy import train as train_toy
 
 
 class Twin(nn.Module):
@@ -76,3 +80,14 @@ def test_bad_arguments():
         EMATargetHook(momentum=1.5)
     with pytest.raises(TypeError, match='Linear has none'):
         train(EMATargetHook(), 1, model=nn.Linear(1, 1))
+
+
+@pytest.mark.parametrize('accumulation, steps', [(1, 36), (2, 18), (3, 12)])
+def test_average_of_fine_tuning_moves_once_per_optimiser_step(tmp_path, accumulation, steps):
+    (average,) = read('imagenet/cnxv2t_finetune').custom_hooks
+    config = toy_config(tmp_path, accumulation=accumulation)
+    config.custom_hooks = [dict(average, momentum=0.5)]
+    runner, _ = train_toy(config)
+    averaged = hook_of(runner, 'OptimStepEMAHook').ema_model
+    assert averaged.steps == steps
+    assert not torch.equal(averaged.module.backbone[0].weight, runner.model.backbone[0].weight)

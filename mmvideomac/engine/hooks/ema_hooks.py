@@ -1,4 +1,4 @@
-"""Moves the target network of online-target methods."""
+"""Moving averages of the weights, once per optimiser step."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import math
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from mmpretrain.engine.hooks import EMAHook
 
 from mmvideomac.models.wrappers import unwrap_model
 from mmvideomac.registry import HOOKS
+
+from ..optim_steps import ends_optim_step, optim_step, total_optim_steps
 
 
 @HOOKS.register_module()
@@ -53,11 +56,21 @@ class EMATargetHook(Hook):
             )
 
     def after_train_iter(self, runner: Runner, batch_idx: int, **_) -> None:
-        # Still true right after a step was taken; False within an accumulation.
-        if not runner.optim_wrapper.should_update():
+        if not ends_optim_step(runner):
             return
-        accumulation = runner.optim_wrapper._accumulative_counts
-        step, total = runner.iter // accumulation, math.ceil(runner.max_iters / accumulation)
-        momentum = self.momentum_at(step, total)
+        momentum = self.momentum_at(optim_step(runner), total_optim_steps(runner))
         unwrap_model(runner.model).update_target(momentum)
         runner.message_hub.update_scalar('train/momentum', momentum)
+
+
+@HOOKS.register_module()
+class OptimStepEMAHook(EMAHook):
+    """mmpretrain's hook, averaging once per optimiser step instead of per iteration.
+
+    Under gradient accumulation the average would otherwise be over a shorter time: its
+    ``momentum`` is that of one step.
+    """
+
+    def after_train_iter(self, runner: Runner, *args, **kwargs) -> None:
+        if ends_optim_step(runner):
+            super().after_train_iter(runner, *args, **kwargs)

@@ -1,13 +1,14 @@
-"""What a fine-tuning may start from."""
+"""What a fine-tuning may start from, and on which classes."""
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from mmvideomac.engine import PretrainedCheckHook, ResumableTrainLoop
-from mmvideomac.engine.hooks.pretrained_check_hook import check_pretrained
+from mmvideomac.engine import ClassCountCheckHook, PretrainedCheckHook, ResumableTrainLoop
+from mmvideomac.engine.hooks.finetune_check_hooks import check_pretrained
 from mmvideomac.models import SparseConvNeXt, SparseConvNeXtV2, SparseResNet
 from tests.test_models.utils import ARCH, NARROW
 
@@ -99,3 +100,48 @@ def test_hook_finds_every_pretrained_part(as_list, tmp_path):
         PretrainedCheckHook().before_run(runner)
     runner._train_loop = dict(type='EpochBasedTrainLoop')  # as in a test, which starts from others
     PretrainedCheckHook().before_run(runner)
+
+
+def dataset(classes=None, labels=()):
+    metainfo = {} if classes is None else dict(classes=tuple(classes))
+    return SimpleNamespace(metainfo=metainfo, get_gt_labels=lambda: np.array(labels))
+
+
+def check_classes(train, head, one_hot=None, val=None):
+    val = train if val is None else val
+    runner = SimpleNamespace(
+        model=SimpleNamespace(
+            head=SimpleNamespace(num_classes=head),
+            data_preprocessor=SimpleNamespace(num_classes=one_hot),
+        ),
+        train_dataloader=SimpleNamespace(dataset=train),
+        val_dataloader=SimpleNamespace(dataset=val),
+        val_loop=val,
+    )
+    ClassCountCheckHook().before_train(runner)
+
+
+def test_what_agrees():
+    check_classes(dataset('abc'), 3, 3)
+    check_classes(dataset('abc'), 3)
+    check_classes(dataset(labels=[0, 2, 1, 2]), 3)
+
+
+@pytest.mark.parametrize(
+    'head, one_hot, expected',
+    [
+        (1000, None, 'model.head.num_classes is 1000: set model.head.num_classes=6 '),
+        (6, 5, 'data_preprocessor.num_classes is 5: set data_preprocessor.num_classes=6 '),
+        (2, 2, ': set model.head.num_classes=6 data_preprocessor.num_classes=6 '),
+    ],
+)
+def test_another_count_is_named_with_its_remedy(head, one_hot, expected):
+    with pytest.raises(ValueError) as error:
+        check_classes(dataset('abcdef'), head, one_hot)
+    assert 'the training data has 6 classes (a, b, c, d, ...)' in str(error.value)
+    assert expected in str(error.value)
+
+
+def test_validation_has_the_same_classes():
+    with pytest.raises(ValueError, match=r'\(2: a, c\) are not those of the training data \(2: a'):
+        check_classes(dataset('ab'), 2, val=dataset('ac'))
