@@ -26,8 +26,8 @@ from mmvideomac.datasets import (
     VideoReadError,
     find_videos,
 )
+from mmvideomac.datasets.frame_files import is_image
 from mmvideomac.datasets.frame_pair_dataset import crop_size
-from mmvideomac.datasets.video_readers import is_image
 from mmvideomac.registry import MODELS, TRANSFORMS
 from mmvideomac.visualization import draw_predictions
 
