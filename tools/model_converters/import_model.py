@@ -10,6 +10,7 @@ written.
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def main(argv: list[str] | None = None) -> None:
     except (UserError, ValueError, OSError) as error:
         sys.exit(f'tools/model_converters/import_model.py: {error}')
     init_cfg = dict(type='Pretrained', checkpoint=str(args.dst), prefix='backbone.')
-    options = ' '.join(f'model.backbone.init_cfg.{k}={v}' for k, v in init_cfg.items())
+    options = shlex.join(f'model.backbone.init_cfg.{k}={v}' for k, v in init_cfg.items())
     print(
         f'{args.dst}\nThe encoder gives the features of the {args.source} model, to '
         f'{difference:.1e} of their largest value. To start from it, add to the command that '
