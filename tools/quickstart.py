@@ -206,7 +206,7 @@ def run(args: argparse.Namespace) -> int:
     samples, evaluation = args.out.resolve() / 'samples', args.out / 'label_propagation'
     made = [args.out / 'run', evaluation]
     for folder in made:
-        if folder.exists() and not (folder / MARKER).is_file():
+        if folder.exists() and any(folder.iterdir()) and not (folder / MARKER).is_file():
             raise UserError(
                 f'{folder} was not made by the quickstart, which would replace it. Move it away, '
                 'or choose another --out.'
