@@ -22,14 +22,13 @@ os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 import cv2
 from mmengine.config import Config, DictAction
 
-from mmvideomac.datasets import VideoReadError
 from mmvideomac.engine.launch import prepare_test
 from mmvideomac.evaluation import get_protocol
 from mmvideomac.evaluation.benchmark import BASELINES, encoder_settings, evaluate, short_names
 from mmvideomac.evaluation.features import STRIDE_METHODS
 from mmvideomac.registry import DATASETS
 from mmvideomac.utils.config import load_config
-from mmvideomac.utils.errors import UserError
+from mmvideomac.utils.errors import REPORTED_ERRORS, UserError, reports_errors
 from mmvideomac.utils.files import write_file
 from mmvideomac.visualization import draw_propagation
 
@@ -40,7 +39,6 @@ TASKS = dict(
     vip=('vip', ('vip/mIoU',)),
     jhmdb=('jhmdb', ('jhmdb/PCK@0.1', 'jhmdb/PCK@0.2')),
 )
-ERRORS = (UserError, ValueError, OSError, VideoReadError)
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -148,7 +146,7 @@ def run(args: argparse.Namespace) -> list[dict]:
     """Evaluate as the command line says.
 
     Raises:
-        UserError, ValueError, OSError, VideoReadError: before anything was evaluated.
+        UserError, ValueError, OSError: before anything was evaluated.
     """
     tasks = [task for task in TASKS if getattr(args, task)]
     if not tasks:
@@ -176,7 +174,7 @@ def run(args: argparse.Namespace) -> list[dict]:
                 result = asdict(evaluate(cfg, weights, quiet=True))
                 if not result['error']:
                     predictions[task][name] = out / 'predictions'
-            except ERRORS as error:
+            except REPORTED_ERRORS as error:
                 if not rows and len(names) * len(tasks) == 1:
                     raise
                 result = dict(setting=args.protocol, metrics={}, clips=0, error=str(error))
@@ -186,7 +184,7 @@ def run(args: argparse.Namespace) -> list[dict]:
         for task in filter(predictions.get, tasks):
             try:
                 draw(args, task, predictions[task])
-            except ERRORS as error:  # the scores are there all the same
+            except REPORTED_ERRORS as error:  # the scores are there all the same
                 print(f'no pictures of {task}: {error}', file=sys.stderr)
     return rows
 
@@ -202,13 +200,9 @@ def draw(args: argparse.Namespace, task: str, predictions: dict[str, Path]) -> N
     print(f'pictures of {task}: {args.pictures}/{task}_*.png', file=sys.stderr, flush=True)
 
 
+@reports_errors
 def main(argv: list[str] | None = None) -> int:
-    args = parse_args(argv)
-    try:
-        rows = run(args)
-    except ERRORS as error:
-        print(f'tools/evaluate_encoder.py: {error}', file=sys.stderr)
-        return 1
+    rows = run(parse_args(argv))
     print(f'\n{table(rows)}')
     return int(any(row['error'] for row in rows))
 

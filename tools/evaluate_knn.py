@@ -8,7 +8,6 @@ as initialised. Photographs: FOLDER/{train,val}/<class>/*.jpg, or FOLDER/<class>
 """
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Iterator
@@ -25,8 +24,8 @@ from mmvideomac.checkpoint.loading import load_encoder
 from mmvideomac.evaluation.knn import extract_image_features, knn_accuracy
 from mmvideomac.registry import MODELS
 from mmvideomac.utils.config import load_config
-from mmvideomac.utils.errors import UserError
-from mmvideomac.utils.files import AtomicLocalBackend
+from mmvideomac.utils.errors import UserError, reports_errors
+from mmvideomac.utils.files import write_json
 from mmvideomac.utils.logging import quiet
 
 
@@ -129,17 +128,13 @@ def evaluate(args: argparse.Namespace, cfg: Config, states: dict[str, dict | Non
             | {f'top1_k{k}': value for k, value in accuracy.items()}
         )
         if args.json:
-            AtomicLocalBackend().put_text(json.dumps(rows, indent=1), args.json)
+            write_json(args.json, rows)
     return rows
 
 
-def main(argv: list[str] | None = None) -> int:
-    args = parse_args(argv)
-    try:
-        rows = run(args)
-    except (UserError, ValueError, OSError) as error:
-        print(f'tools/evaluate_knn.py: {error}', file=sys.stderr)
-        return 1
+@reports_errors
+def main(argv: list[str] | None = None) -> None:
+    rows = run(parse_args(argv))
     ks = [key for key in rows[0] if key.startswith('top1')]
     print('| encoder | images: train, val | ' + ' | '.join(k.replace('_', ', ') for k in ks) + ' |')
     print('|---|---|' + '---:|' * len(ks))
@@ -147,7 +142,6 @@ def main(argv: list[str] | None = None) -> int:
         cells = [f'{row[key]:.1f}' for key in ks]
         images = f'{row["train_images"]}, {row["val_images"]}'
         print(f'| {row["checkpoint"]} | {images} | ' + ' | '.join(cells) + ' |')
-    return 0
 
 
 if __name__ == '__main__':

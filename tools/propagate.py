@@ -26,10 +26,9 @@ os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
 
 from mmvideomac.apis import LabelPropagationInferencer, PropagationResult, VideoFrames
-from mmvideomac.datasets import VideoReadError
 from mmvideomac.engine.launch import check_device
 from mmvideomac.evaluation.features import STRIDE_METHODS
-from mmvideomac.utils.errors import UserError
+from mmvideomac.utils.errors import UserError, reports_errors
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -67,7 +66,7 @@ def run(args: argparse.Namespace) -> PropagationResult:
     """Propagate as the command line says.
 
     Raises:
-        UserError, ValueError, OSError, VideoReadError: for what is at fault.
+        UserError, ValueError, OSError: for what is at fault.
     """
     if (args.first_mask is None) == (args.points is None):
         raise ValueError('give either --first-mask or --points')
@@ -96,20 +95,13 @@ def run(args: argparse.Namespace) -> PropagationResult:
     )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@reports_errors
+def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-    try:
-        result = run(args)
-    except (UserError, ValueError, OSError, VideoReadError) as error:
-        print(f'tools/propagate.py: {error}', file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print('tools/propagate.py: interrupted; what was written is kept', file=sys.stderr)
-        return 130
+    result = run(args)
     print(f'{args.out}: {result.num_frames} frames ({result.setting})')
     if result.error:
-        print(f'tools/propagate.py: stopped before the end: {result.error}', file=sys.stderr)
-    return int(result.error is not None)
+        raise UserError(f'stopped before the end: {result.error}')
 
 
 if __name__ == '__main__':

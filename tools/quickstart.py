@@ -34,7 +34,7 @@ from torch.optim import AdamW
 from mmvideomac.datasets import extract_frames, find_videos
 from mmvideomac.engine.launch import prepare
 from mmvideomac.registry import DATASETS, MODELS
-from mmvideomac.utils.errors import UserError
+from mmvideomac.utils.errors import UserError, reports_errors
 from mmvideomac.visualization import write_report
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -144,7 +144,7 @@ def run_tool(command: Sequence[str | Path], progress: re.Pattern, text: str) -> 
         text: what to show of them, a format string of their groups.
 
     Raises:
-        RuntimeError: if it failed, with its last words.
+        UserError: if it failed, with its last words.
     """
     process = subprocess.Popen(
         [sys.executable, ROOT / 'tools' / command[0], *command[1:]],
@@ -166,7 +166,7 @@ def run_tool(command: Sequence[str | Path], progress: re.Pattern, text: str) -> 
     if status in (128 + signal.SIGINT, -signal.SIGINT):
         return False
     if status:
-        raise RuntimeError(f'tools/{command[0]} failed (exit status {status}):\n{"".join(tail)}')
+        raise UserError(f'tools/{command[0]} failed (exit status {status}):\n{"".join(tail)}')
     return True
 
 
@@ -186,18 +186,13 @@ def evaluate(config: Path, checkpoint: Path, samples: Path, out: Path) -> bool:
     return run_tool(command, EVALUATION, 'frame {} of {}: {} left')
 
 
+@reports_errors
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     try:
         return run(args)
-    except KeyboardInterrupt:
-        print(f'\nStopped. What was made so far is in {args.out}.', file=sys.stderr)
-        return 130
     except subprocess.CalledProcessError:
-        pass  # the tool has said why
-    except (OSError, ValueError, RuntimeError, UserError) as error:
-        print(f'error: {error}', file=sys.stderr)
-    return 1
+        return 1  # the tool has said why
 
 
 def run(args: argparse.Namespace) -> int:
@@ -247,7 +242,7 @@ def run(args: argparse.Namespace) -> int:
     checkpoint = Path((args.out / 'run/last_checkpoint').read_text().strip())
     try:
         finished &= evaluate(config, checkpoint, samples, evaluation)
-    except RuntimeError as error:  # what was trained is worth a report all the same
+    except UserError as error:  # what was trained is worth a report all the same
         print(f'error: {error}', file=sys.stderr)
         failed = True
 

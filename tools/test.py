@@ -10,9 +10,9 @@ The encoder is that of the config: where it is another, say so, for example
 """
 
 import argparse
-import json
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -23,14 +23,14 @@ from mmengine.config import DictAction
 from mmengine.dist import is_main_process
 from torch import distributed
 
-from mmvideomac.datasets import VideoReadError
 from mmvideomac.engine.launch import prepare_test
 from mmvideomac.evaluation.benchmark import Evaluation, evaluate
 from mmvideomac.utils.config import load_config
-from mmvideomac.utils.errors import UserError
+from mmvideomac.utils.errors import UserError, reports_errors
+from mmvideomac.utils.files import write_json
 
 
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> Evaluation:
 
     Raises:
         UserError: if it cannot start.
-        ValueError, OSError, VideoReadError: for data, checkpoints and settings at fault.
+        ValueError, OSError: for data, checkpoints and settings at fault.
     """
     path = Path(args.config)
     cfg = load_config(path, args.cfg_options)
@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> Evaluation:
     result = evaluate(cfg, args.checkpoint)
     if is_main_process():
         report = dict(checkpoint=args.checkpoint, config=args.config, **asdict(result))
-        Path(cfg.work_dir, 'results.json').write_text(json.dumps(report, indent=1))
+        write_json(Path(cfg.work_dir, 'results.json'), report)
         print(f'\n{cfg.model.task}: {result.setting} ({result.clips} clips)')
         for name, value in result.metrics.items():
             print(f'  {name:<20} {value:6.2f}')
@@ -97,15 +97,12 @@ def run(args: argparse.Namespace) -> Evaluation:
     return result
 
 
-def main() -> None:
-    args = parse_args()
-    try:
-        result = run(args)
-    except (UserError, ValueError, OSError, VideoReadError) as error:
-        sys.exit(f'tools/test.py: {error}')
+@reports_errors
+def main(argv: Sequence[str] | None = None) -> None:
+    result = run(parse_args(argv))
     if result.error:
-        sys.exit(f'tools/test.py: stopped before the end: {result.error}')
+        raise UserError(f'stopped before the end: {result.error}')
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

@@ -9,6 +9,7 @@ import argparse
 import os
 import sys
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 
 # Read when torch loads. OpenMP threads that spin while they wait take the cores
@@ -18,15 +19,13 @@ os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
-from mmvideomac.datasets import VideoReadError
 from mmvideomac.engine.launch import prepare
 from mmvideomac.utils.config import load_config
-from mmvideomac.utils.errors import UserError
+from mmvideomac.utils.errors import REPORTED_ERRORS, reports_errors
+from mmvideomac.utils.files import write_file
 
-ERRORS = (ValueError, OSError, FloatingPointError, VideoReadError)
 
-
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -93,8 +92,7 @@ def run(args: argparse.Namespace) -> None:
 
     Raises:
         UserError: if training cannot start.
-        ValueError, OSError, FloatingPointError, VideoReadError: for data, files and
-            settings at fault.
+        ValueError, OSError, FloatingPointError: for data, files and settings at fault.
     """
     cfg = merge_args(load_config(args.config, args.cfg_options), args)
     notes = prepare(cfg, args.resume, args.device)
@@ -103,21 +101,18 @@ def run(args: argparse.Namespace) -> None:
         runner.logger.info(note)
     try:
         runner.train()
-    except ERRORS:
+    except REPORTED_ERRORS:
         # The user gets the message; where it came from is for the log.
         path = Path(runner.log_dir, f'traceback_{runner.rank}.txt')
-        path.write_text(traceback.format_exc())
+        write_file(path, traceback.format_exc())
         runner.logger.error(f'Training stopped. Details: {path}')
         raise
 
 
-def main() -> None:
-    args = parse_args()
-    try:
-        run(args)
-    except (UserError, *ERRORS) as error:
-        sys.exit(f'tools/train.py: {error}')
+@reports_errors
+def main(argv: Sequence[str] | None = None) -> None:
+    run(parse_args(argv))
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

@@ -81,7 +81,8 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:
     """State dict and ``meta`` of a checkpoint file, or of one behind a URL.
 
     Args:
-        path: Of mmengine, plain (also below ``model``), or ``.safetensors``, whose
+        path: Of mmengine, plain (also below ``model`` or ``online_state_dict``, where the
+            released code of papers has it), or ``.safetensors``, whose
             metadata is ``meta``.
 
     Raises:
@@ -93,7 +94,7 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:
         return _read_safetensors(Path(path))
     content = _unpickle(path)
     meta = content.get('meta') if isinstance(content, Mapping) else None
-    for key in ('state_dict', 'model'):
+    for key in ('model', 'state_dict', 'online_state_dict'):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
     state = {}

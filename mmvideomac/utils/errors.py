@@ -42,7 +42,7 @@ def reports_errors(main: Callable[[Sequence[str] | None], int | None]) -> Callab
             _report(f'{name}: {error}')
             return 1
         except KeyboardInterrupt:
-            print(f'{name}: interrupted', file=sys.stderr)
+            print(f'{name}: interrupted; what was written is kept', file=sys.stderr)
             return 130
 
     return wrapper

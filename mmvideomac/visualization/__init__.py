@@ -7,7 +7,7 @@ from .frame_pairs import draw_frame_pairs
 from .mask_leak import draw_mask_leak
 from .overlay import overlay_masks, overlay_points
 from .propagation import draw_propagation
-from .reconstruction import draw_predictions, draw_reconstruction
+from .reconstruction import draw_reconstruction
 from .report import write_report
 
 __all__ = [
@@ -18,7 +18,6 @@ __all__ = [
     'draw_filmstrip',
     'draw_frame_pairs',
     'draw_mask_leak',
-    'draw_predictions',
     'draw_propagation',
     'draw_reconstruction',
     'overlay_masks',

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import numpy as np
 import torch
-from mmengine.dataset import default_collate
 from PIL import Image, ImageDraw, ImageFont
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmvideomac.models.patchify import patch_statistics, patchify, unpatchify
 
@@ -140,49 +138,6 @@ def interpolate_statistics(values: Tensor, masks: Tensor) -> Tensor:
     visible = (~hidden).to(values)
     guess = weights @ values.masked_fill(hidden, 0.0) / (weights @ visible)
     return torch.where(hidden, guess, values)
-
-
-@torch.no_grad()
-def draw_predictions(
-    model: nn.Module, samples: Sequence[dict], captions: Sequence[str] = ()
-) -> np.ndarray:
-    """Let a model reconstruct samples, and draw it.
-
-    The model runs in eval mode and is left as it was found; no random number is
-    drawn, as the masks depend on the samples' seeds alone.
-
-    Args:
-        model: :class:`~mmvideomac.models.VideoMAC`, not wrapped.
-        samples: of a :class:`~mmvideomac.datasets.FramePairDataset` with its pipeline.
-        captions: see :func:`draw_reconstruction`.
-
-    Returns:
-        uint8 RGB (height, width, 3).
-    """
-    with _evaluating(model):
-        data = model.data_preprocessor(default_collate(list(samples)), False)
-        results = model(**data, mode='predict')
-    return draw_reconstruction(
-        torch.stack(data['inputs'], 1),
-        torch.stack([result.mask for result in results]),
-        torch.stack([result.pred_patches for result in results]),
-        model.data_preprocessor.mean,
-        model.data_preprocessor.std,
-        model.reconstruction_loss.norm_pix,
-        captions,
-    )
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Eval mode inside; afterwards every module's own mode (some may be frozen)."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
 
 
 def compose_tiles(

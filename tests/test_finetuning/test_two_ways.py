@@ -8,7 +8,7 @@ from mmengine.runner import Runner
 from mmvideomac.engine.launch import prepare
 from mmvideomac.registry import MODELS
 from tests.test_finetuning.photos import load, set_data, write_checkpoint, write_photos
-from tests.test_tools.test_train import load_tool
+from tests.test_tools.tools import failure
 
 
 @pytest.fixture(scope='module')
@@ -82,16 +82,12 @@ def test_target_network_is_another_prefix(photos, tmp_path):
         assert torch.equal(value, state[f'target.backbone.{key}']), key
 
 
-def test_bad_input_is_one_message(photos, tmp_path, monkeypatch):
+def test_bad_input_is_one_message(photos, tmp_path, capsys):
     cfg = tiny(photos, tmp_path)
     cfg.dump(tmp_path / 'config.py')
-    command = ['train.py', str(tmp_path / 'config.py'), '--work-dir', str(tmp_path / 'run')]
+    command = [tmp_path / 'config.py', '--work-dir', tmp_path / 'run']
     for option, message in {
         'model.backbone.init_cfg.prefix=encoder.': "nothing of model.backbone with prefix='enc",
         'model.head.num_classes=10': 'model.head.num_classes is 10: set model.head.num_classes=3',
     }.items():
-        monkeypatch.setattr('sys.argv', [*command, '--cfg-options', option])
-        with pytest.raises(SystemExit) as stop:
-            load_tool().main()
-        assert str(stop.value.code).startswith('tools/train.py: ')
-        assert message in str(stop.value.code)
+        assert message in failure(capsys, 'train', *command, '--cfg-options', option)

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmvideomac.models import SparseConvNeXtV2
 from tests.test_engine.tiny import REPOSITORY, tiny_config
 from tests.test_evaluation.clips import write_davis, write_jhmdb, write_vip
-from tests.test_tools.test_test import load_tool
+from tests.test_tools.tools import load_tool
 
 
 @pytest.fixture(scope='module')

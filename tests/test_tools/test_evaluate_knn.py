@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.test_finetuning.photos import load, set_data, write_checkpoint, write_photos
-from tests.test_tools.test_test import load_tool
+from tests.test_tools.tools import load_tool
 
 
 @pytest.fixture(scope='module')

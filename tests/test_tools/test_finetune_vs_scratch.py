@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.test_finetuning.photos import load, write_checkpoint, write_photos
-from tests.test_tools.test_test import load_tool
+from tests.test_tools.tools import load_tool
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.test_checkpoint.test_official_weights import as_released, official_resnet
-from tests.test_tools.test_test import load_tool
+from tests.test_tools.tools import load_tool
 
 
 @pytest.mark.parametrize('whole', [True, False])

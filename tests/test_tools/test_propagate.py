@@ -18,7 +18,7 @@ from tests.test_apis.clips import (
     write_video,
 )
 from tests.test_engine.tiny import tiny_config
-from tests.test_tools.test_test import load_tool
+from tests.test_tools.tools import load_tool
 
 
 def run(*args):

@@ -1,6 +1,5 @@
 """tools/test.py and tools/dist_test.sh, as a user starts them."""
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -15,13 +14,7 @@ from tests.test_engine.tiny import REPOSITORY
 from tests.test_evaluation.clips import write_davis
 from tests.test_models.utils import ARCH
 from tests.test_tools.test_train import environment, no_gpu
-
-
-def load_tool(name='test'):
-    spec = importlib.util.spec_from_file_location(name, REPOSITORY / 'tools' / f'{name}.py')
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    return tool
+from tests.test_tools.tools import failure, load_tool
 
 
 @pytest.fixture
@@ -71,30 +64,24 @@ def test_two_processes_equal_one(config, tmp_path, weights):
         assert results[0]['metrics']['davis/J_mean'] > 60
 
 
-def run_main(monkeypatch, *args):
-    tool = load_tool()
-    monkeypatch.setattr(sys, 'argv', ['test.py', *map(str, args)])
-    tool.main()
-
-
-def test_a_pretraining_checkpoint(config, tmp_path, monkeypatch, capsys):
+def test_a_pretraining_checkpoint(config, tmp_path, capsys):
     state = {f'backbone.{k}': v for k, v in SparseConvNeXtV2(arch=ARCH).state_dict().items()}
     path = tmp_path / 'epoch_1.pth'
     torch.save(dict(state_dict=state, meta=dict(iter=3)), path)
     options = ['--work-dir', tmp_path, '--cfg-options', 'test_dataloader.dataset.indices=1']
-    run_main(monkeypatch, config, path, *options)
+    assert load_tool('test').main([str(arg) for arg in (config, path, *options)]) == 0
     assert 'davis: crw, stage 3, stride 8 (enlarged_input) (1 clips)' in capsys.readouterr().out
     assert json.loads((tmp_path / 'results.json').read_text())['checkpoint'] == str(path)
-    with pytest.raises(SystemExit, match=r'epoch_1\.pth holds no target network'):
-        run_main(monkeypatch, config, path, *options, 'model.network=target')
+    message = failure(capsys, 'test', config, path, *options, 'model.network=target')
+    assert f'{path} holds no target network' in message
 
 
-def test_a_clip_that_breaks_midway_keeps_what_is_done(config, tmp_path, monkeypatch, capsys):
+def test_a_clip_that_breaks_midway_keeps_what_is_done(config, tmp_path, capsys):
     frame = tmp_path / 'davis/JPEGImages/480p/b/00003.png'
     frame.write_bytes(frame.read_bytes()[:2000])
-    with pytest.raises(SystemExit) as stop:
-        run_main(monkeypatch, config, 'color', '--work-dir', tmp_path, '--out', tmp_path / 'out')
-    assert 'stopped before the end' in str(stop.value) and '00003.png' in str(stop.value)
+    folders = ['--work-dir', tmp_path, '--out', tmp_path / 'out']
+    message = failure(capsys, 'test', config, 'color', *folders)
+    assert message.startswith('stopped before the end') and '00003.png' in message
     result = json.loads((tmp_path / 'results.json').read_text())
     assert result['clips'] == 1 and result['metrics']['davis/J_mean'] > 50
     assert result['checkpoint'] == 'color' and '00003.png' in result['error']
@@ -116,9 +103,7 @@ def test_a_clip_that_breaks_midway_keeps_what_is_done(config, tmp_path, monkeypa
         ),
     ],
 )
-def test_bad_arguments_are_one_message(config, tmp_path, monkeypatch, args, message):
+def test_bad_arguments_are_one_message(config, tmp_path, monkeypatch, capsys, args, message):
     monkeypatch.chdir(REPOSITORY)
     args = [arg.format(config=config) for arg in args]
-    with pytest.raises(SystemExit, match=message) as stop:
-        run_main(monkeypatch, *args, '--work-dir', tmp_path)
-    assert str(stop.value).startswith('tools/test.py: ')
+    assert message in failure(capsys, 'test', *args, '--work-dir', tmp_path)

@@ -1,9 +1,7 @@
 """tools/train.py and tools/dist_train.sh, as a user starts them."""
 
-import importlib.util
 import json
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -17,15 +15,9 @@ from mmengine.config import Config
 
 from mmvideomac.utils.config import load_config
 from tests.test_engine.tiny import REPOSITORY, tiny_config, write_videos
+from tests.test_tools.tools import failure, load_tool
 
 no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason='compares runs on the CPU')
-
-
-def load_tool():
-    spec = importlib.util.spec_from_file_location('train', REPOSITORY / 'tools' / 'train.py')
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    return tool
 
 
 def environment():
@@ -131,33 +123,36 @@ def test_a_signal_to_one_process_stops_all_and_the_run_resumes(config, reference
     np.testing.assert_allclose(losses(tmp_path), reference[0][3:], atol=1e-5)
 
 
-def run_main(monkeypatch, *args):
-    monkeypatch.setattr(sys, 'argv', ['train.py', *map(str, args)])
-    with pytest.raises(SystemExit) as stop:
-        load_tool().main()
-    return str(stop.value.code)
+@no_gpu
+def test_the_error_is_the_last_thing_that_several_processes_say(config, tmp_path):
+    run = train(config, '--resume', str(tmp_path / 'none.pth'), processes=2)
+    assert run.returncode == 1
+    *_, last = run.stderr.rstrip().splitlines()
+    assert last == f'tools/train.py: The checkpoint {tmp_path / "none.pth"} does not exist.'
+    assert 'ChildFailedError' not in run.stderr
 
 
-def test_work_dir_not_writable(config, tmp_path, monkeypatch):
+def test_work_dir_not_writable(config, tmp_path, capsys):
     (tmp_path / 'file').write_text('')
-    message = run_main(monkeypatch, config, '--work-dir', tmp_path / 'file' / 'run')
-    assert message.startswith('tools/train.py: Cannot write to the work directory')
+    message = failure(capsys, 'train', config, '--work-dir', tmp_path / 'file' / 'run')
+    assert message.startswith('Cannot write to the work directory')
 
 
 @no_gpu
-def test_missing_gpu(config, tmp_path, monkeypatch):
-    message = run_main(monkeypatch, config, '--device', 'cuda', '--work-dir', tmp_path / 'run')
-    assert re.match('tools/train.py: --device cuda, but torch sees no GPU', message)
+def test_missing_gpu(config, tmp_path, capsys):
+    options = ['--device', 'cuda', '--work-dir', tmp_path / 'run']
+    message = failure(capsys, 'train', config, *options)
+    assert message.startswith('--device cuda, but torch sees no GPU')
     assert not (tmp_path / 'run').exists()
 
 
-def test_missing_checkpoint(config, tmp_path, monkeypatch):
+def test_missing_checkpoint(config, tmp_path, capsys):
     options = ['--work-dir', tmp_path / 'run', '--resume', tmp_path / 'none.pth']
-    assert 'none.pth does not exist' in run_main(monkeypatch, config, *options)
+    assert 'none.pth does not exist' in failure(capsys, 'train', config, *options)
 
 
 def test_command_line_overrides_the_config(config):
-    tool = load_tool()
+    tool = load_tool('train')
     args = tool.parse_args(
         [str(config), '--amp', '--auto-scale-lr', '--cfg-options', 'train_cfg.max_epochs=7']
     )

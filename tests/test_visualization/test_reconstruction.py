@@ -1,17 +1,12 @@
 """Pictures of reconstructions: exact pixels, no leak where none is claimed, no side effects."""
 
-import random
-
 import numpy as np
 import pytest
 import torch
-from mmpretrain.structures import DataSample
 
 from mmvideomac.models.patchify import normalize_patches, patchify
-from mmvideomac.registry import MODELS
-from mmvideomac.visualization import draw_predictions, draw_reconstruction
+from mmvideomac.visualization import draw_reconstruction
 from mmvideomac.visualization.reconstruction import interpolate_statistics, reconstruction_tiles
-from tests.test_engine.tiny import tiny_config
 
 MEAN, STD = torch.tensor([120.0, 110.0, 100.0]), torch.tensor([50.0, 60.0, 70.0])
 PATCH, GRID = 8, (3, 4)
@@ -116,54 +111,3 @@ def test_footnote_only_where_it_applies(pairs):
     without = draw_reconstruction(frames, masks, perfect(frames), MEAN, STD, norm_pix=False)
     assert with_note.shape[0] > without.shape[0]
     assert with_note.shape[1] > without.shape[1]
-
-
-@pytest.fixture
-def model_and_samples(tmp_path):
-    config = tiny_config(tmp_path)
-    model = MODELS.build(config.model)
-    model.init_weights()
-    generator = torch.Generator().manual_seed(1)
-    frames = torch.randint(256, (2, 2, 3, 64, 96), generator=generator, dtype=torch.uint8)
-    samples = [
-        dict(inputs=list(pair), data_samples=DataSample(metainfo=dict(sample_seed=seed)))
-        for seed, pair in enumerate(frames)
-    ]
-    return model, samples
-
-
-def test_predictions_leave_the_model_as_it_was(model_and_samples):
-    model, samples = model_and_samples
-    model.train()
-    model.backbone.eval()  # as a frozen part would be
-    modes = [module.training for module in model.modules()]
-    weights = {name: value.clone() for name, value in model.state_dict().items()}
-    states = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
-
-    first = draw_predictions(model, samples)
-    second = draw_predictions(model, samples)
-
-    np.testing.assert_array_equal(first, second)
-    assert [module.training for module in model.modules()] == modes
-    assert all(torch.equal(weights[name], value) for name, value in model.state_dict().items())
-    assert all(parameter.grad is None for parameter in model.parameters())
-    assert torch.equal(torch.get_rng_state(), states[0])
-    assert (np.random.get_state()[1] == states[1]).all() and random.getstate() == states[2]
-
-
-def test_predictions_restore_modes_after_an_error(model_and_samples):
-    model, samples = model_and_samples
-    model.train()
-    with pytest.raises(ValueError, match='multiple'):
-        draw_predictions(model, [dict(s, inputs=[f[:, :60] for f in s['inputs']]) for s in samples])
-    assert model.training and model.backbone.training
-
-
-def test_picture_follows_the_model(model_and_samples):
-    model, samples = model_and_samples
-    before = draw_predictions(model, samples)
-    with torch.no_grad():
-        model.head.pred.bias.copy_(torch.linspace(-2, 2, len(model.head.pred.bias)))
-    after = draw_predictions(model, samples)
-    half = before.shape[0] // 4
-    assert (before[:half] != after[:half]).any()

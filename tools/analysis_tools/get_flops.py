@@ -22,7 +22,7 @@ from mmengine.registry import init_default_scope
 
 from mmvideomac.models.complexity import Complexity, pretraining_complexity
 from mmvideomac.utils.config import load_config
-from mmvideomac.utils.errors import UserError
+from mmvideomac.utils.errors import UserError, reports_errors
 from mmvideomac.utils.files import write_file
 
 
@@ -121,13 +121,10 @@ def run(args: argparse.Namespace) -> None:
         write_file(args.json, (json.dumps(content, indent=1) + '\n').encode())
 
 
+@reports_errors
 def main(argv: Sequence[str] | None = None) -> None:
-    args = parse_args(argv)
-    try:
-        run(args)
-    except (UserError, ValueError, OSError) as error:
-        sys.exit(f'tools/analysis_tools/get_flops.py: {error}')
+    run(parse_args(argv))
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

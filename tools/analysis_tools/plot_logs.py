@@ -16,6 +16,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from mmvideomac.utils.errors import reports_errors
 from mmvideomac.utils.files import write_file
 from mmvideomac.visualization.curves import draw_curves, read_run
 
@@ -62,13 +63,10 @@ def run(args: argparse.Namespace) -> None:
     print(args.out)
 
 
+@reports_errors
 def main(argv: Sequence[str] | None = None) -> None:
-    args = parse_args(argv)
-    try:
-        run(args)
-    except (ValueError, OSError) as error:
-        sys.exit(f'tools/analysis_tools/plot_logs.py: {error}')
+    run(parse_args(argv))
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

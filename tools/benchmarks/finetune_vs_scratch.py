@@ -15,14 +15,15 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.config import Config
 
 from mmvideomac.checkpoint.files import read_state_dict
 from mmvideomac.utils.config import load_config
-from mmvideomac.utils.errors import UserError
-from mmvideomac.utils.files import AtomicLocalBackend
+from mmvideomac.utils.errors import reports_errors
+from mmvideomac.utils.files import write_json
 
 TRAIN = Path(__file__).parents[1] / 'train.py'
 
@@ -113,22 +114,17 @@ def run(args: argparse.Namespace) -> list[dict]:
                 flush=True,
             )
             if args.json:
-                AtomicLocalBackend().put_text(json.dumps(dict(rows=rows), indent=1), args.json)
+                write_json(args.json, dict(rows=rows))
     return rows
 
 
-def main(argv: list[str] | None = None) -> int:
-    args = parse_args(argv)
-    try:
-        rows = run(args)
-    except (UserError, ValueError, OSError) as error:
-        print(f'tools/benchmarks/finetune_vs_scratch.py: {error}', file=sys.stderr)
-        return 1
+@reports_errors
+def main(argv: Sequence[str] | None = None) -> None:
+    rows = run(parse_args(argv))
     print('| | top-1, mean | by seed |\n|---|---:|---|')
     for row in rows:
         seeds = ', '.join(f'{value:.1f}' for value in row['top1'])
         print(f'| {row["name"]} | {statistics.mean(row["top1"]):.1f} | {seeds} |')
-    return 0
 
 
 if __name__ == '__main__':

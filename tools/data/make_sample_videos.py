@@ -17,9 +17,12 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
-from rich.progress import track
 from sample_videos.layouts import Clip, lists, plan
 from sample_videos.photos import CREDITS
+
+from mmvideomac.utils.errors import reports_errors
+from mmvideomac.utils.files import write_json
+from mmvideomac.utils.progress import progress
 
 VERSION = 1  # of the rendering: raised when the same arguments give other pictures
 MANIFEST = 'manifest.json'
@@ -68,7 +71,7 @@ def make_samples(
     _remove(out, set(old.get('files', [])) - set(files))
     # Written first, so that what an interrupted run left is known to be ours.
     manifest = dict(arguments=arguments, complete=False, files=files)
-    _write_manifest(out, manifest)
+    write_json(out / MANIFEST, manifest)
     for name, text in texts.items():
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         (out / name).write_text(text, encoding='utf-8')
@@ -78,12 +81,14 @@ def make_samples(
     with ProcessPoolExecutor(os.cpu_count(), context, initializer=quiet) as pool:
         jobs = [pool.submit(Clip.write, clip, out, seed, size, frames) for clip in todo]
         try:
-            for job in track(as_completed(jobs), 'sample clips', total=len(jobs)):
+            for job in progress(
+                as_completed(jobs), total=len(jobs), what='sample clips', unit='clip'
+            ):
                 job.result()
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    _write_manifest(out, manifest | dict(complete=True))
+    write_json(out / MANIFEST, manifest | dict(complete=True))
     return True
 
 
@@ -106,12 +111,6 @@ def _read_manifest(out: Path) -> dict:
         return json.loads((out / MANIFEST).read_text(encoding='utf-8'))
     except (FileNotFoundError, json.JSONDecodeError):
         return {}
-
-
-def _write_manifest(out: Path, manifest: dict) -> None:
-    part = out / f'{MANIFEST}.part'
-    part.write_text(json.dumps(manifest, indent=1), encoding='utf-8')
-    part.replace(out / MANIFEST)
 
 
 def _readme(arguments: dict) -> str:
@@ -147,8 +146,8 @@ def _parse_size(text: str) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Command line entry; returns the exit status."""
+@reports_errors
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('out', type=Path, help='folder to write, e.g. data/samples')
     parser.add_argument('--clips', type=int, default=24, help='video files (default 24)')
@@ -156,13 +155,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument('--size', type=_parse_size, default='240x320', metavar='HxW')
     parser.add_argument('--seed', type=int, default=0)
     args = parser.parse_args(argv)
-    try:
-        made = make_samples(args.out, args.clips, args.frames, args.size, args.seed)
-    except (OSError, ValueError, RuntimeError) as error:
-        print(f'error: cannot make the sample clips in {args.out}: {error}', file=sys.stderr)
-        return 1
+    made = make_samples(args.out, args.clips, args.frames, args.size, args.seed)
     print(f'{args.out}: {"made" if made else "complete already, nothing to do"}')
-    return 0
 
 
 if __name__ == '__main__':

@@ -7,21 +7,24 @@ YouTube-VOS (5.58 hours) with a part of Kinetics-400 of the same volume.
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from mmvideomac.datasets import FramePairDataset, write_video_list
+from mmvideomac.utils.errors import UserError, reports_errors
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('root', help='folder of videos (searched with its sub-folders)')
     parser.add_argument('--hours', type=float, required=True, help='volume to draw')
     parser.add_argument('--out', type=Path, required=True, help='list file to write')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--fps', type=float, help='frame rate of folders without one')
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 def draw(hours: np.ndarray, total: float, seed: int) -> np.ndarray:
@@ -31,20 +34,18 @@ def draw(hours: np.ndarray, total: float, seed: int) -> np.ndarray:
     return np.sort(order[:needed])
 
 
-def main() -> None:
-    args = parse_args()
+@reports_errors
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
     if args.hours <= 0:
-        raise SystemExit(f'--hours must be positive, not {args.hours:g}')
-    try:
-        dataset = FramePairDataset(args.root)
-    except (OSError, ValueError) as error:
-        raise SystemExit(str(error)) from None
+        raise UserError(f'--hours must be positive, not {args.hours:g}')
+    dataset = FramePairDataset(args.root)
     infos = [dataset.get_video_info(i) for i in range(dataset.num_videos)]
     if args.fps is None and any(info['fps'] is None for info in infos):
-        raise SystemExit(f'some videos of {args.root} have no frame rate: give their --fps')
+        raise UserError(f'some videos of {args.root} have no frame rate: give their --fps')
     hours = np.array([i['num_frames'] / (i['fps'] or args.fps) / 3600 for i in infos])
     if hours.sum() < args.hours:
-        raise SystemExit(f'{args.root} holds {hours.sum():.4g} hours, less than {args.hours:g}')
+        raise UserError(f'{args.root} holds {hours.sum():.4g} hours, less than {args.hours:g}')
     chosen = draw(hours, args.hours, args.seed)
     root = Path(args.root)
     names = [Path(infos[i]['path']).relative_to(root).as_posix() for i in chosen]
@@ -53,4 +54,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmvideomac import registry
+from mmvideomac.utils.errors import reports_errors
 from mmvideomac.utils.files import write_file
 
 PAGE = Path(__file__).resolve().parents[2] / 'docs' / 'config_reference.md'
@@ -28,12 +29,12 @@ HEADINGS = {
     'Decoder': ('models.heads',),
     'Masks': ('models.maskers',),
     'Losses': ('models.losses',),
-    'Label propagation': ('models.label_propagation',),
+    'Label propagation': ('evaluation.label_propagation',),
     'Layers and initialisation': ('models.sparse', 'models.initializers'),
     'Videos': ('datasets.frame_pair_dataset', 'datasets.video_readers'),
     'Sampling': ('datasets.pair_sampling', 'datasets.samplers'),
     'Transforms': ('datasets.transforms',),
-    'Labelled data': ('datasets.evaluation', 'datasets.image_folder'),
+    'Labelled data': ('datasets.labelled_clips', 'datasets.image_folder'),
     'Hooks': ('engine.hooks',),
     'Loops': ('engine.loops',),
     'Optimiser': ('engine.optim_wrapper_constructor',),
@@ -155,17 +156,15 @@ def page() -> str:
     return head + mark + reference()
 
 
+@reports_errors
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.parse_args(argv)
-    try:
-        write_file(PAGE, page().encode())
-    except (OSError, ValueError) as error:
-        sys.exit(f'tools/misc/config_reference.py: {error}')
+    write_file(PAGE, page())
     print(PAGE)
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

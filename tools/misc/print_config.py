@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from mmengine.config import DictAction
 
 from mmvideomac.utils.config import load_config
-from mmvideomac.utils.errors import UserError
+from mmvideomac.utils.errors import reports_errors
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -31,13 +31,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+@reports_errors
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-    try:
-        print(load_config(args.config, args.cfg_options).pretty_text)
-    except UserError as error:
-        sys.exit(f'tools/misc/print_config.py: {error}')
+    print(load_config(args.config, args.cfg_options).pretty_text)
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

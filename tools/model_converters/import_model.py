@@ -12,16 +12,17 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.config import DictAction
 
 from mmvideomac.checkpoint.encoder_config import read_backbone
 from mmvideomac.checkpoint.export import LIBRARIES, import_weights
-from mmvideomac.utils.errors import UserError
+from mmvideomac.utils.errors import reports_errors
 
 
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -39,13 +40,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def main(argv: list[str] | None = None) -> None:
+@reports_errors
+def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-    try:
-        backbone = read_backbone(args.config, args.cfg_options)
-        difference = import_weights(backbone, args.src, args.dst, args.source)
-    except (UserError, ValueError, OSError) as error:
-        sys.exit(f'tools/model_converters/import_model.py: {error}')
+    backbone = read_backbone(args.config, args.cfg_options)
+    difference = import_weights(backbone, args.src, args.dst, args.source)
     init_cfg = dict(type='Pretrained', checkpoint=str(args.dst), prefix='backbone.')
     options = shlex.join(f'model.backbone.init_cfg.{k}={v}' for k, v in init_cfg.items())
     print(
@@ -56,4 +55,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

@@ -3,41 +3,38 @@
 from __future__ import annotations
 
 import argparse
+import io
 import shlex
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
+from mmvideomac.checkpoint.files import read_state_dict
 from mmvideomac.checkpoint.official_weights import convert_state_dict, released_variant
+from mmvideomac.utils.errors import UserError, reports_errors
+from mmvideomac.utils.files import write_file
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('src', type=Path, help='checkpoint as released (.pt / .pth)')
     parser.add_argument('dst', type=Path, help='file to write (.pth)')
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
-def main() -> None:
-    args = parse_args()
+@reports_errors
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
     try:
-        checkpoint = torch.load(args.src, map_location='cpu', weights_only=True)
-    except FileNotFoundError:
-        raise SystemExit(f'{args.src} does not exist') from None
-    except Exception as error:
-        raise SystemExit(
-            f'{args.src} cannot be read as weights only ({type(error).__name__}). If it also '
-            'holds other objects and you trust its source, save its state dict alone first'
-        ) from error
-    for wrapper in ('model', 'state_dict', 'online_state_dict'):
-        checkpoint = checkpoint.get(wrapper, checkpoint)
-    try:
-        state_dict = convert_state_dict(checkpoint)
-    except (KeyError, ValueError) as error:
-        raise SystemExit(f'{args.src}: {error.args[0]}') from None
+        state_dict = convert_state_dict(read_state_dict(args.src))
+    except KeyError as error:
+        raise UserError(f'{args.src}: {error.args[0]}') from None
     preset = released_variant(state_dict)
-    args.dst.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(dict(state_dict=state_dict, meta=dict(preset=preset)), args.dst)
+    content = io.BytesIO()
+    torch.save(dict(state_dict=state_dict, meta=dict(preset=preset)), content)
+    write_file(args.dst, content.getvalue())
     print(
         f'{args.dst}: {len(state_dict)} tensors. To start from them, add to the command '
         'that trains the config of the same encoder:'
@@ -51,4 +48,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

@@ -12,16 +12,17 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.config import DictAction
 
 from mmvideomac.checkpoint.encoder_config import read_backbone
 from mmvideomac.checkpoint.export import LIBRARIES, Published, publish
-from mmvideomac.utils.errors import UserError
+from mmvideomac.utils.errors import reports_errors
 
 
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -60,13 +61,11 @@ def usage(published: Published) -> str:
     )
 
 
-def main(argv: list[str] | None = None) -> None:
+@reports_errors
+def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-    try:
-        backbone = read_backbone(args.config, args.cfg_options)
-        published = publish(backbone, args.checkpoint, args.out, args.target, args.network)
-    except (UserError, ValueError, OSError) as error:
-        sys.exit(f'tools/model_converters/publish_model.py: {error}')
+    backbone = read_backbone(args.config, args.cfg_options)
+    published = publish(backbone, args.checkpoint, args.out, args.target, args.network)
     print(
         f'{published.safetensors}\n{published.pth}\n'
         f'Features as those of the encoder, to {published.metadata["feature_difference"]} of '
@@ -75,4 +74,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

@@ -21,10 +21,9 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 from PIL import Image
 
-from mmvideomac.datasets import VideoReadError
 from mmvideomac.registry import DATA_SAMPLERS, DATASETS, MODELS
 from mmvideomac.utils.config import load_config
-from mmvideomac.utils.errors import UserError
+from mmvideomac.utils.errors import reports_errors
 from mmvideomac.utils.files import write_file
 from mmvideomac.visualization.frame_pairs import draw_frame_pairs
 
@@ -105,13 +104,10 @@ def run(args: argparse.Namespace) -> None:
     print(args.out)
 
 
+@reports_errors
 def main(argv: Sequence[str] | None = None) -> None:
-    args = parse_args(argv)
-    try:
-        run(args)
-    except (UserError, ValueError, OSError, RuntimeError, VideoReadError) as error:
-        sys.exit(f'tools/visualization/browse_dataset.py: {error}')
+    run(parse_args(argv))
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

@@ -28,7 +28,6 @@ from mmvideomac.apis.first_label import first_mask
 from mmvideomac.datasets import (
     DecordReader,
     FrameFolderReader,
-    VideoReadError,
     find_videos,
     load_frame,
 )
@@ -43,7 +42,7 @@ from mmvideomac.evaluation.benchmark import (
 from mmvideomac.evaluation.features import STRIDE_METHODS
 from mmvideomac.registry import MODELS
 from mmvideomac.utils.config import load_config
-from mmvideomac.utils.errors import UserError
+from mmvideomac.utils.errors import reports_errors
 from mmvideomac.utils.files import write_file
 from mmvideomac.utils.logging import quiet
 from mmvideomac.visualization.feature_maps import EncodedFrames, draw_affinity, draw_components
@@ -170,7 +169,7 @@ def run(args: argparse.Namespace) -> None:
     """Draw as the command line says.
 
     Raises:
-        UserError, ValueError, OSError, VideoReadError: for arguments and data at fault.
+        UserError, ValueError, OSError: for arguments and data at fault.
     """
     if args.device == 'cuda' and not torch.cuda.is_available():
         raise ValueError('--device cuda, but torch sees no GPU')
@@ -211,15 +210,10 @@ def reduce(frame: np.ndarray, short_side: int) -> np.ndarray:
     return mmcv.imrescale(frame, scale, interpolation='area') if scale < 1 else frame
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    args = parse_args(argv)
-    try:
-        with DefaultScope.overwrite_default_scope('mmvideomac'), quiet():
-            run(args)
-    except (UserError, OSError, ValueError, VideoReadError) as error:
-        print(f'tools/visualization/vis_features.py: {error}', file=sys.stderr)
-        return 1
-    return 0
+@reports_errors
+def main(argv: Sequence[str] | None = None) -> None:
+    with DefaultScope.overwrite_default_scope('mmvideomac'), quiet():
+        run(parse_args(argv))
 
 
 if __name__ == '__main__':

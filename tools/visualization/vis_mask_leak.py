@@ -18,12 +18,14 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 import mmvideomac  # noqa: F401  (registers the package)
 from mmvideomac.checkpoint.files import read_state_dict
 from mmvideomac.checkpoint.loading import load_encoder
+from mmvideomac.evaluation.mask_leak import layer_chain, spread_of_content
 from mmvideomac.registry import MODELS
+from mmvideomac.utils.errors import reports_errors
 from mmvideomac.visualization import draw_mask_leak
 
 
@@ -59,33 +61,35 @@ def load_picture(path: Path | None, size: int) -> np.ndarray:
     return np.asarray(ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC))
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@reports_errors
+def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-    try:
-        cfg = Config.fromfile(args.config)
-        init_default_scope(cfg.get('default_scope', 'mmvideomac'))
-        if args.mask_ratio is not None:
-            cfg.model.masker.mask_ratio = args.mask_ratio
-        torch.manual_seed(args.seed)
-        model = MODELS.build(cfg.model)
-        if args.checkpoint:
-            load_encoder(model.backbone, read_state_dict(args.checkpoint), args.checkpoint)
-        patch = model.head.patch_size
-        if args.size < patch or args.size % patch:
-            raise ValueError(f'--size {args.size} is not a multiple of {patch}, the mask patch')
-        picture = load_picture(args.image, args.size)
-        mask, _ = model.masker([args.seed], (args.size // patch,) * 2)
-        pixels = torch.from_numpy(picture.copy()).permute(2, 0, 1)
-        preprocessor = model.data_preprocessor
-        image = ((pixels - preprocessor.mean) / preprocessor.std)[None]
-        figure = draw_mask_leak(model.backbone, image, mask, picture)
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(args.out)
-        print(args.out)
-    except (OSError, ValueError, TypeError, UnidentifiedImageError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 1
-    return 0
+    cfg = Config.fromfile(args.config)
+    init_default_scope(cfg.get('default_scope', 'mmvideomac'))
+    if args.mask_ratio is not None:
+        cfg.model.masker.mask_ratio = args.mask_ratio
+    torch.manual_seed(args.seed)
+    model = MODELS.build(cfg.model)
+    if args.checkpoint:
+        load_encoder(model.backbone, read_state_dict(args.checkpoint), args.checkpoint)
+    patch = model.head.patch_size
+    if args.size < patch or args.size % patch:
+        raise ValueError(f'--size {args.size} is not a multiple of {patch}, the mask patch')
+    picture = load_picture(args.image, args.size)
+    mask, _ = model.masker([args.seed], (args.size // patch,) * 2)
+    pixels = torch.from_numpy(picture.copy()).permute(2, 0, 1)
+    preprocessor = model.data_preprocessor
+    image = ((pixels - preprocessor.mean) / preprocessor.std)[None]
+    model.eval()
+    layers = layer_chain(model.backbone)
+    spreads = {
+        name: spread_of_content(layers, image, mask, dense=name == 'dense')
+        for name in ('dense', 'sparse')
+    }
+    figure = draw_mask_leak(spreads, mask, picture)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(args.out)
+    print(args.out)
 
 
 if __name__ == '__main__':

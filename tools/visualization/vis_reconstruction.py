@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 import mmvideomac  # noqa: F401  (registers the package)
 from mmvideomac.checkpoint.files import read_state_dict
@@ -23,13 +23,13 @@ from mmvideomac.datasets import (
     DecordReader,
     FrameFolderReader,
     PackFramePair,
-    VideoReadError,
     find_videos,
 )
 from mmvideomac.datasets.frame_files import is_image
 from mmvideomac.datasets.frame_pair_dataset import crop_size
+from mmvideomac.evaluation.reconstruction import draw_predictions
 from mmvideomac.registry import MODELS, TRANSFORMS
-from mmvideomac.visualization import draw_predictions
+from mmvideomac.utils.errors import reports_errors
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -110,37 +110,33 @@ def training_size(cfg: Config) -> tuple[int, int]:
     return crop_size(pipeline) or (224, 224)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@reports_errors
+def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-    try:
-        if args.device == 'cuda' and not torch.cuda.is_available():
-            raise ValueError('--device cuda, but torch sees no GPU')
-        if args.num < 1 or args.gap < 1:
-            raise ValueError('--num and --gap must be at least 1')
-        cfg = Config.fromfile(args.config)
-        init_default_scope(cfg.get('default_scope', 'mmvideomac'))
-        if args.mask_ratio is not None:
-            cfg.model.masker.mask_ratio = args.mask_ratio
-        size = (args.size, args.size) if args.size else training_size(cfg)
-        model = load_model(cfg, args.checkpoint, args.device)
-        args.out.mkdir(parents=True, exist_ok=True)
-        pack, written = PackFramePair(), set()
-        for name, pairs in read_pairs(args.inputs, args.num, args.gap):
-            samples = [
-                pack(dict(frames=[fit(f, size) for f in frames], sample_seed=args.seed + number))
-                for number, (_, frames) in enumerate(pairs)
-            ]
-            picture = draw_predictions(model, samples, [caption for caption, _ in pairs])
-            target = args.out / f'{name}.png'
-            if target in written:
-                target = args.out / f'{name}_{len(written) + 1}.png'
-            written.add(target)
-            Image.fromarray(picture).save(target)
-            print(target)
-    except (OSError, ValueError, VideoReadError, UnidentifiedImageError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 1
-    return 0
+    if args.device == 'cuda' and not torch.cuda.is_available():
+        raise ValueError('--device cuda, but torch sees no GPU')
+    if args.num < 1 or args.gap < 1:
+        raise ValueError('--num and --gap must be at least 1')
+    cfg = Config.fromfile(args.config)
+    init_default_scope(cfg.get('default_scope', 'mmvideomac'))
+    if args.mask_ratio is not None:
+        cfg.model.masker.mask_ratio = args.mask_ratio
+    size = (args.size, args.size) if args.size else training_size(cfg)
+    model = load_model(cfg, args.checkpoint, args.device)
+    args.out.mkdir(parents=True, exist_ok=True)
+    pack, written = PackFramePair(), set()
+    for name, pairs in read_pairs(args.inputs, args.num, args.gap):
+        samples = [
+            pack(dict(frames=[fit(f, size) for f in frames], sample_seed=args.seed + number))
+            for number, (_, frames) in enumerate(pairs)
+        ]
+        picture = draw_predictions(model, samples, [caption for caption, _ in pairs])
+        target = args.out / f'{name}.png'
+        if target in written:
+            target = args.out / f'{name}_{len(written) + 1}.png'
+        written.add(target)
+        Image.fromarray(picture).save(target)
+        print(target)
 
 
 if __name__ == '__main__':

@@ -5,9 +5,9 @@ from mmengine.dist import is_main_process, master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mmvideomac.evaluation.reconstruction import draw_predictions
 from mmvideomac.models.wrappers import unwrap_model
 from mmvideomac.registry import HOOKS
-from mmvideomac.visualization import draw_predictions
 
 
 @HOOKS.register_module()

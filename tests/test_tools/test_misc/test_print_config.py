@@ -4,7 +4,7 @@ import pytest
 from mmengine.config import Config
 
 from tests.test_engine.tiny import REPOSITORY
-from tests.test_tools.test_test import load_tool
+from tests.test_tools.tools import failure, load_tool
 
 CONFIG = REPOSITORY / 'configs' / 'videomac_rn50_yt18.py'
 
@@ -30,7 +30,5 @@ def test_the_output_is_the_config(tmp_path, capsys):
     ],
 )
 def test_one_message(capsys, args, message):
-    with pytest.raises(SystemExit, match=message) as stop:
-        load_tool('misc/print_config').main(args)
-    assert str(stop.value).startswith('tools/misc/print_config.py: ')
+    assert message in failure(capsys, 'misc/print_config', *args)
     assert capsys.readouterr().out == ''

@@ -9,7 +9,7 @@ from PIL import Image
 from mmvideomac.registry import MODELS
 from tests.test_datasets.helpers import make_video
 from tests.test_engine.tiny import tiny_config, write_videos
-from tests.test_tools.test_test import load_tool
+from tests.test_tools.tools import load_tool
 
 INNER = (slice(20, 41), slice(60, 81))  # of the mask's object; its middle is 70, 30
 
@@ -50,7 +50,7 @@ def run(files, tmp_path, monkeypatch):
     out = tmp_path / 'new' / 'features.png'
 
     def run(*arguments, config='config.py', weights=('model.pth',)):
-        tool = load_tool('visualize_features')
+        tool = load_tool('visualization/vis_features')
         code = tool.main([config, *weights, *map(str, arguments), '--out', str(out)])
         assert code == (not out.exists())
         picture = np.asarray(Image.open(out).convert('RGB')) if out.exists() else None
@@ -107,11 +107,11 @@ def test_video_files_and_images(run, tmp_path):
 
 def test_points_are_of_the_frame_as_it_is(run, monkeypatch):
     drawn = []
-    tool = load_tool('visualize_features')
+    tool = load_tool('visualization/vis_features')
     monkeypatch.setattr(
         tool, 'draw_affinity', lambda *args: drawn.append(args) or draw_affinity(*args)
     )
-    draw_affinity = load_tool('visualize_features').draw_affinity
+    draw_affinity = load_tool('visualization/vis_features').draw_affinity
     arguments = 'config.py color --frames video0 --short-side 41 --query 99.9,10 --query-mask'
     assert tool.main([*arguments.split(), 'mask.png', '--out', 'points.png']) == 0
     frames, _, points, temperature = drawn[0]
@@ -178,7 +178,10 @@ def assert_one_message(capsys, message):
 
 def test_what_a_file_is_called(files, monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(files)
-    tool, fixed = load_tool('visualize_features'), ['config.py', 'color', '--frames', 'video0']
+    tool, fixed = (
+        load_tool('visualization/vis_features'),
+        ['config.py', 'color', '--frames', 'video0'],
+    )
     assert tool.main([*fixed, '--out', str(tmp_path / 'a.pdf')]) == 0
     assert (tmp_path / 'a.pdf').read_bytes().startswith(b'%PDF')
     assert tool.main([*fixed, '--out', 'a.bmp']) == 1

@@ -8,12 +8,12 @@ from PIL import Image
 
 from mmvideomac.registry import MODELS
 from tests.test_engine.tiny import tiny_config
-from tests.test_tools.test_test import load_tool
+from tests.test_tools.tools import load_tool
 
 
 @pytest.fixture(scope='module')
 def tool():
-    return load_tool('visualize_mask_leak')
+    return load_tool('visualization/vis_mask_leak')
 
 
 @pytest.fixture(scope='module')
@@ -79,5 +79,5 @@ def test_bad_input(tool, files, tmp_path, capsys, monkeypatch, arguments, messag
     out = tmp_path / 'leak.png'
     assert tool.main([*defaults, *arguments, '--out', str(out)]) == 1
     error = capsys.readouterr().err
-    assert error.startswith('error: ') and message in error
+    assert error.startswith('tools/') and message in error
     assert not out.exists()

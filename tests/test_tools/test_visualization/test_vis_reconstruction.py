@@ -8,12 +8,12 @@ from PIL import Image
 
 from mmvideomac.registry import MODELS
 from tests.test_engine.tiny import tiny_config, write_videos
-from tests.test_tools.test_test import load_tool
+from tests.test_tools.tools import load_tool
 
 
 @pytest.fixture(scope='module')
 def tool():
-    return load_tool('visualize_reconstruction')
+    return load_tool('visualization/vis_reconstruction')
 
 
 @pytest.fixture(scope='module')
@@ -120,7 +120,7 @@ def test_bad_input(tool, files, tmp_path, capsys, arguments, message):
     arguments = [text.format(videos=files / 'videos', empty=empty) for text in arguments]
     assert run(tool, files, tmp_path, *arguments) == 1
     error = capsys.readouterr().err
-    assert error.startswith('error: ') and message in error
+    assert error.startswith('tools/') and message in error
     assert not list(tmp_path.glob('*.png'))
 
 

@@ -71,7 +71,7 @@ class Clip:
         """Render the clip under ``root``.
 
         Raises:
-            RuntimeError: if the video file cannot be written or read back whole.
+            OSError: if the video file cannot be written or read back whole.
             OSError: if a file cannot be written.
         """
         scene = self.build(seed, size, frames)
@@ -155,7 +155,7 @@ def _write_video(path: Path, scene: Scene) -> None:
     height, width = scene.size
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'mp4v'), FPS, (width, height))
     if not writer.isOpened():
-        raise RuntimeError(f'OpenCV cannot write MPEG-4 video to {path}')
+        raise OSError(f'OpenCV cannot write MPEG-4 video to {path}')
     for t in range(len(scene)):
         writer.write(cv2.cvtColor(scene.frame(t), cv2.COLOR_RGB2BGR))
     writer.release()
@@ -163,6 +163,6 @@ def _write_video(path: Path, scene: Scene) -> None:
         reader = VideoReader(str(path), num_threads=1)
         found = len(reader.get_batch(range(len(reader))).asnumpy())
     except DECORDError as error:  # decord2 3.4.0 cannot read clips 96 or 144 pixels wide
-        raise RuntimeError(f'decord cannot read {path}, choose another --size: {error}') from error
+        raise OSError(f'decord cannot read {path}, choose another --size: {error}') from error
     if found != len(scene):
-        raise RuntimeError(f'wrote {len(scene)} frames to {path}, read {found} back; disk full?')
+        raise OSError(f'wrote {len(scene)} frames to {path}, read {found} back; disk full?')
