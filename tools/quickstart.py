@@ -13,6 +13,7 @@ import argparse
 import hashlib
 import math
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -42,6 +43,7 @@ OUT = ROOT / 'work_dirs' / 'quickstart'
 EPOCHS = 10  # about
 MAX_FILES, MAX_FRAMES = 500, 12_000  # taken of --videos: about a minute of decoding
 SHORT_SIDE = 192  # of those frames; the crop is 160
+MARKER = '.quickstart'  # of folders that are made here, and may be replaced
 # Lines of mmengine's log.
 TRAINING = re.compile(
     r'Epoch\(train\) +\[(\d+)\]\[ *(\S+?)\].* eta: (\S+) .* loss: (\S+) .* pairs_per_s: (\d+)'
@@ -197,6 +199,13 @@ def run(args: argparse.Namespace) -> int:
     if args.minutes <= 0:
         raise ValueError(f'--minutes must be positive, not {args.minutes:g}')
     samples, evaluation = args.out.resolve() / 'samples', args.out / 'label_propagation'
+    made = [args.out / 'run', evaluation]
+    for folder in made:
+        if folder.exists() and any(folder.iterdir()) and not (folder / MARKER).is_file():
+            raise UserError(
+                f'{folder} was not made by the quickstart, which would replace it. Move it away, '
+                'or choose another --out.'
+            )
     if args.videos:
         videos = read_clips(args.videos.resolve(), args.out.resolve() / 'frames')
         print('     Labelled sample clips, to compare encoders on', flush=True)
@@ -209,10 +218,12 @@ def run(args: argparse.Namespace) -> int:
     init_default_scope(cfg.default_scope)
     cfg.work_dir, cfg.launcher = str(args.out / 'run'), 'none'
     cfg.train_dataloader.dataset.data_root = videos
-    if (args.out / 'run').exists():
-        print(f'     Replacing the earlier run in {args.out / "run"}')
-        shutil.rmtree(args.out / 'run')
-    shutil.rmtree(evaluation, ignore_errors=True)
+    for folder in made:
+        if folder.exists():
+            print(f'     Replacing the earlier {folder}')
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True)
+        (folder / MARKER).touch()
     prepare(cfg)
 
     print('2/5  Measuring the speed of this machine', flush=True)
@@ -249,29 +260,36 @@ def run(args: argparse.Namespace) -> int:
 def next_steps(
     config: Path, checkpoint: Path, videos: str, args: argparse.Namespace
 ) -> list[tuple[str, str]]:
-    """(explanation, command) pairs, for the repository root."""
+    """(explanation, shell command) pairs, for the repository root."""
     python = '.venv/bin/python' if (ROOT / '.venv').exists() else 'python'
     clip = find_videos(videos)[0].path
-    run = _short(args.out / 'run')
-    own = f' --videos {_short(args.videos)}' if args.videos else ''
+    again = ['bash', 'tools/quickstart.sh']
+    if args.out.resolve() != OUT:
+        again += ['--out', _short(args.out)]
+    longer = [*again, '--minutes', '60']
+    if args.videos:
+        longer += ['--videos', _short(args.videos)]
+    tool = 'tools/visualization/vis_reconstruction.py'
+    files = [_short(config), _short(checkpoint), _short(Path(clip))]
     steps = [
         (
             'Look at other reconstructions of this model (any clips, folders of frames, or two '
             'images):',
-            f'{python} tools/visualization/vis_reconstruction.py {_short(config)} '
-            f'{_short(checkpoint)} {_short(Path(clip))}',
+            [python, tool, *files],
         ),
-        ('All curves and pictures, live:', f'{python} -m tensorboard.main --logdir {run}'),
-        ('Train for longer:', f'bash tools/quickstart.sh --minutes 60{own}'),
+        (
+            'All curves and pictures, live:',
+            [python, '-m', 'tensorboard.main', '--logdir', _short(args.out / 'run')],
+        ),
+        ('Train for longer:', longer),
         (
             'The recipe of the paper on 8 GPUs, with YouTube-VOS in data/youtube_vos:',
-            'bash tools/dist_train.sh configs/videomac_cnxv2s_yt18.py 8',
+            ['bash', 'tools/dist_train.sh', 'configs/videomac_cnxv2s_yt18.py', '8'],
         ),
     ]
     if not args.videos:
-        own_videos = ('Train on your own clips:', 'bash tools/quickstart.sh --videos FOLDER')
-        steps.insert(2, own_videos)
-    return steps
+        steps.insert(2, ('Train on your own clips:', [*again, '--videos', 'FOLDER']))
+    return [(text, shlex.join(command)) for text, command in steps]
 
 
 def _short(path: Path) -> str:

@@ -7,8 +7,9 @@ from .labelled_clips import DAVISDataset, JHMDBDataset, VideoClip, VIPDataset, l
 from .pair_sampling import AllPairs, PerVideo
 from .samplers import EpochSampler, SampleKey
 from .transforms import ApplyToFrames, PackFramePair, RandomResizedCropFrames
+from .video_frames import VideoFrames
 from .video_index import VideoFile, VideoIndex, find_videos
-from .video_list import select_videos
+from .video_list import select_videos, write_video_list
 from .video_readers import DecordReader, FrameFolderReader, VideoInfo, VideoReadError
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     'VIPDataset',
     'VideoClip',
     'VideoFile',
+    'VideoFrames',
     'VideoIndex',
     'VideoInfo',
     'VideoReadError',
@@ -35,4 +37,5 @@ __all__ = [
     'find_videos',
     'load_frame',
     'select_videos',
+    'write_video_list',
 ]

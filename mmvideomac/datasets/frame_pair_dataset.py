@@ -44,9 +44,9 @@ class FramePairDataset(BaseDataset):
         sample_idx     index in the dataset
         ori_shape, img_shape  (H, W)
 
-    A video that cannot be decoded in training is named once per process in the
-    log, and another sample takes its place (which one also depends only on seed,
-    epoch and index).
+    A video that cannot be decoded in training, or has frames of several sizes, is
+    named once per process in the log, and another sample takes its place (which one
+    also depends only on seed, epoch and index).
 
     Args:
         data_root: Folder of videos, or several, or a single video file.
@@ -177,7 +177,8 @@ class FramePairDataset(BaseDataset):
             raise ValueError(
                 f'sampling: gap_seconds needs a frame rate, which {len(unknown)} of '
                 f'{len(self.data_list)} videos do not have ({_first(unknown)}). '
-                'Give gap=(low, high) in frames.'
+                'Give gap=(low, high) in frames, or note the frame rate in each folder of frames: '
+                '{"fps": 25} in a file .mmvideomac.json.'
             )
         num_frames, fps = self._lengths(self.data_list)
         counts = self.sampling.count(num_frames, fps)
@@ -288,7 +289,7 @@ class FramePairDataset(BaseDataset):
 
         Raises:
             UserError: if ``MAX_ATTEMPTS`` samples in a row cannot be decoded.
-            ValueError: if the frames of a video differ in size.
+            VideoReadError: in test mode, if this one cannot.
         """
         if not isinstance(key, SampleKey):
             key = SampleKey(0, 0, int(key) + len(self) * (key < 0))

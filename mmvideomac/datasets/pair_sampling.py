@@ -50,7 +50,7 @@ class PerVideo:
         repeats: Samples of each video per epoch.
         gap: Smallest and largest distance in frames, both included.
         gap_seconds: The same in seconds, rounded to frames, instead of ``gap``.
-            Needs videos of known frame rate: files, not folders of frames.
+            Needs videos of known frame rate: files, and folders with a note of it.
     """
 
     def __init__(

@@ -9,15 +9,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mmvideomac.datasets import FrameFolderReader, VideoInfo, VideoReadError, load_frame
-from mmvideomac.datasets.video_readers import list_frames
+from .frame_files import list_frames
+from .labelled_clips import load_frame
+from .video_readers import FrameFolderReader, VideoInfo, VideoReadError
 
 
 class VideoFrames:
     """A video file, or a folder of images, decoded straight through.
 
     The readers of training are made for random access; this one goes forward, and holds
-    one frame, however long the video is.
+    a few frames, however long the video is and however slowly they are taken.
 
     Args:
         path: Video file, or folder whose images, in natural order of their names, are
@@ -29,7 +30,8 @@ class VideoFrames:
         path (str): As given.
         size (tuple[int, int]): (height, width) in pixels, as players show it: turned if
             the file says so.
-        fps (float | None): Frames per second; None if unknown, as of a folder.
+        fps (float | None): Frames per second; None if unknown, as of a folder without a
+            :data:`~mmvideomac.datasets.frame_files.NOTE`.
         numbers (range): Of the frames in the video.
         names (list[str]): Of the frames: of the image files, without extension, or
             their numbers (``'00012'``).
@@ -94,7 +96,9 @@ class VideoFrames:
 
     def _decoded(self) -> Iterator[np.ndarray]:
         # Not decord: it decodes ahead, and reports damage many frames before it is reached.
-        capture = cv2.VideoCapture(self.path, cv2.CAP_FFMPEG)
+        # One thread: every further one holds a frame more.
+        options = [cv2.CAP_PROP_N_THREADS, 1]
+        capture = cv2.VideoCapture(self.path, cv2.CAP_FFMPEG, options)
         for number in range(self.numbers.stop):
             # From the beginning: seeking is inexact in some files.
             if not capture.grab():
@@ -128,4 +132,6 @@ def _probe(path: str) -> VideoInfo:
         for name in ('FRAME_COUNT', 'FPS', 'FRAME_HEIGHT', 'FRAME_WIDTH')
     )
     count = min(indexed, int(said)) if said > 0 else indexed
+    if not count:
+        raise VideoReadError(path, 'it holds no frame', 'Fetch it again or remove it')
     return VideoInfo(count, int(height), int(width), fps if fps > 0 else None)

@@ -9,25 +9,19 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import NamedTuple
 
 from mmengine.logging import print_log
-from mmengine.utils import ProgressBar
 
-from .video_readers import (
-    IMAGE_EXTENSIONS,
-    VIDEO_EXTENSIONS,
-    VideoInfo,
-    VideoReadError,
-    is_image,
-    natural_key,
-)
+from mmvideomac.utils.files import write_file
+from mmvideomac.utils.progress import progress
 
-_FORMAT = 1  # of the cache file
+from .frame_files import IMAGE_EXTENSIONS, NOTE, is_image, natural_key
+from .video_readers import VIDEO_EXTENSIONS, VideoInfo, VideoReadError
+
+_FORMAT = 2  # of the cache file
 
 
 class VideoFile(NamedTuple):
@@ -37,7 +31,8 @@ class VideoFile(NamedTuple):
         path: Where it is.
         name: The path below the data root, with forward slashes.
         reader: ``'video'`` for a file, ``'frames'`` for a folder of images.
-        signature: (size in bytes or number of images, modification time in ns).
+        signature: (size in bytes or number of images, modification time in ns). That of
+            a folder is the later of its own and its note's.
         numbered: False if a frame has no number in its name.
     """
 
@@ -52,9 +47,9 @@ def find_videos(root: str) -> list[VideoFile]:
     """Find all videos below a folder, in natural order of their names.
 
     A folder that directly holds images is one video, its frames, and so is each
-    video file. Hidden files and folders are left out, and so are folders named
-    ``Annotations``, where DAVIS and YouTube-VOS keep label masks. Links are
-    followed.
+    video file. Hidden files and folders are left out, and so are folders whose name
+    begins with ``Annotations``, where DAVIS and YouTube-VOS keep label masks. Links
+    are followed.
 
     Args:
         root: A folder, or a single video file.
@@ -78,19 +73,22 @@ def find_videos(root: str) -> list[VideoFile]:
         if real in seen:  # a link to a folder above or beside it
             continue
         seen.add(real)
-        images = []
+        images, changed_ns = [], os.stat(folder).st_mtime_ns
         for entry in os.scandir(folder):
             child = f'{name}/{entry.name}' if name else entry.name
-            if entry.name.startswith('.') or entry.name == 'Annotations':
+            if entry.name == NOTE:
+                changed_ns = max(changed_ns, entry.stat(follow_symlinks=False).st_mtime_ns)
+            if entry.name.startswith('.'):
                 continue
             if is_image(entry.name):
                 images.append(entry.name)
             elif entry.is_dir():
-                pending.append(child)
+                if not entry.name.startswith('Annotations'):
+                    pending.append(child)
             elif entry.name.lower().endswith(VIDEO_EXTENSIONS) and entry.is_file():
                 videos.append(VideoFile(entry.path, child, 'video', _signature(entry.stat())))
         if images:
-            signature = len(images), os.stat(folder).st_mtime_ns
+            signature = len(images), changed_ns
             numbered = all(any(c.isdecimal() for c in os.path.splitext(i)[0]) for i in images)
             videos.append(VideoFile(folder, name or '.', 'frames', signature, numbered))
     if not videos:
@@ -153,26 +151,17 @@ class VideoIndex:
         return results
 
     def _probe_all(self, videos: Sequence[VideoFile], results: dict) -> None:
-        started = shown = time.monotonic()
-        bar = None
+        bar = progress(total=len(videos), what=f'indexing {self.root}', unit='video')
         # Threads: decord and Pillow release the interpreter lock.
-        with ThreadPoolExecutor() as pool:
+        with bar, ThreadPoolExecutor() as pool:
             jobs = {pool.submit(self._probe_one, video): video.name for video in videos}
             try:
-                for done, job in enumerate(as_completed(jobs), start=1):
+                for job in as_completed(jobs):
                     results[jobs[job]] = job.result()
-                    now = time.monotonic()
-                    if bar is None and now - started > 1:
-                        print_log(f'indexing {len(videos)} videos of {self.root}', 'current')
-                        bar, counted = ProgressBar(len(videos) - done), done
-                    elif bar and (now - shown > 0.5 or done == len(videos)):
-                        bar.update(done - counted)
-                        counted, shown = done, now
+                    bar.update()
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
-        if bar:
-            bar.file.write('\n')
 
     def _probe_one(self, video: VideoFile) -> VideoInfo | VideoReadError:
         try:
@@ -195,20 +184,9 @@ class VideoIndex:
         return content.get('videos', {})
 
     def _save(self, known: dict) -> None:
-        folder = os.path.dirname(self.cache_file)
-        temporary = None
         try:
-            os.makedirs(folder, exist_ok=True)
-            # Another job may read or write the same index: whole files only.
-            with tempfile.NamedTemporaryFile(
-                'w', dir=folder, suffix='.tmp', delete=False, encoding='utf-8'
-            ) as file:
-                temporary = file.name
-                json.dump({**self._header(), 'videos': known}, file)
-            os.replace(temporary, self.cache_file)
+            write_file(self.cache_file, json.dumps({**self._header(), 'videos': known}))
         except OSError as error:
-            if temporary and os.path.exists(temporary):
-                os.remove(temporary)
             print_log(
                 f'the index of {self.root} cannot be saved ({error}) and will be made again next '
                 'time. Set the environment variable MMVIDEOMAC_CACHE to a writable folder.',

@@ -1,10 +1,36 @@
-"""Restricting a dataset to the videos named in a text file."""
+"""Text files that name videos: the ``ann_file`` of a dataset."""
 
 import os
+import posixpath
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+from mmvideomac.utils.files import write_file
 
 from .video_index import VideoFile
+
+
+def write_video_list(path: str | os.PathLike, names: Iterable[str], comment: str) -> None:
+    """Write a list file of videos for :func:`select_videos`.
+
+    Args:
+        path: The file.
+        names: Of videos, relative to the data root.
+        comment: A line that comes first.
+
+    Raises:
+        ValueError: for a name that no line can hold: it contains a line break, or ends in a
+            blank.
+        OSError: if the file cannot be written.
+    """
+    lines = [f'# {comment}']
+    for name in names:
+        # './' makes a name of what would be a comment, or lose its first blank.
+        line = f'./{name}' if name[0] == '#' or name[0].isspace() else name
+        if line.splitlines() != [line.rstrip()]:
+            raise ValueError(f'the video {name!r} cannot be named in a list: rename it')
+        lines.append(line)
+    write_file(path, '\n'.join(lines) + '\n')
 
 
 def select_videos(videos: Sequence[VideoFile], list_file: str) -> list[VideoFile]:
@@ -12,7 +38,7 @@ def select_videos(videos: Sequence[VideoFile], list_file: str) -> list[VideoFile
 
     One video per line: its path relative to the data root, or its name alone,
     each with or without the extension. Empty lines and lines that begin with
-    ``#`` are ignored.
+    ``#`` are ignored; a name that begins so is written ``./#name``.
 
     Raises:
         FileNotFoundError: if there is no such list file.
@@ -21,8 +47,8 @@ def select_videos(videos: Sequence[VideoFile], list_file: str) -> list[VideoFile
     if not os.path.isfile(list_file):
         raise FileNotFoundError(f'ann_file {list_file} does not exist')
     with open(list_file, encoding='utf-8') as file:
-        lines = [line.strip().rstrip('/') for line in file]
-    wanted = [line for line in lines if line and not line.startswith('#')]
+        lines = [line.strip() for line in file]
+    wanted = [posixpath.normpath(line) for line in lines if line and not line.startswith('#')]
     if not wanted:
         raise ValueError(f'ann_file {list_file} names no video: write one per line')
 

@@ -12,8 +12,7 @@ be copied into worker processes at any time, by fork or by pickle.
 import os
 import re
 from collections import OrderedDict
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -23,9 +22,9 @@ from PIL import Image
 from mmvideomac.registry import VIDEO_READERS
 from mmvideomac.utils.errors import UserError
 
+from .frame_files import NOTE, FrameListings, decode_image, list_frames, read_note
 from .frame_memory import FrameMemory
 
-IMAGE_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm')
 VIDEO_EXTENSIONS = ('.mp4', '.mkv', '.webm', '.avi', '.mov', '.m4v')
 
 
@@ -57,33 +56,15 @@ class VideoReadError(UserError):
         return f'{self.path}: {self.reason}. {self.advice}.'
 
 
-def is_image(name: str) -> bool:
-    """Whether a file name ends like an image's."""
-    return name.lower().endswith(IMAGE_EXTENSIONS)
-
-
-@lru_cache(maxsize=65536)  # frames have the same names in every video
-def natural_key(name: str) -> tuple:
-    """Sort key that puts ``frame_2`` before ``frame_10``."""
-    parts = re.split(r'(\d+)', name)
-    return [int(part) if i % 2 else part for i, part in enumerate(parts)], name
-
-
-def list_frames(folder: str) -> list[str]:
-    """Names of the image files directly in a folder, hidden ones left out, in natural order."""
-    names = os.listdir(folder)
-    return sorted((n for n in names if is_image(n) and not n.startswith('.')), key=natural_key)
-
-
 @VIDEO_READERS.register_module()
 class FrameFolderReader:
     """Frames as image files of one folder, in natural order of their names.
 
-    The folder is listed again at every read, which takes microseconds next to
-    decoding and needs no memory in the workers.
+    A folder is listed again when it has changed; up to 16 MiB of names are kept in
+    memory per process.
 
     JPEG frames are decoded by libjpeg-turbo (package ``simplejpeg``): the pixels of
-    Pillow in half the time. All others are decoded by Pillow.
+    Pillow in half the time. All others are decoded by Pillow. 16 bits are scaled to 8.
 
     Args:
         min_side: Decode JPEG frames at 1/2, 1/4 or 1/8 of their size while the
@@ -99,43 +80,52 @@ class FrameFolderReader:
             raise ValueError(f'min_side must be at least 1, or None, not {min_side}')
         self.min_side = min_side
         self._memory = FrameMemory()
+        self._listings = FrameListings()
 
     def probe(self, path: str) -> VideoInfo:
-        """Count the frames and take the size of the first. The frame rate is unknown."""
-        names = self._names(path)
+        """Count the frames and take the size of the first; the frame rate is that of the note.
+
+        See :data:`~mmvideomac.datasets.frame_files.NOTE`.
+        """
+        names = self._names(path, list_frames)
         try:
             with Image.open(os.path.join(path, names[0])) as image:
                 width, height = image.size
         except (OSError, SyntaxError, ValueError) as error:
             raise _bad_frame(path, names[0], error) from error
-        return VideoInfo(len(names), height, width, None)
+        try:
+            fps = read_note(path).get('fps')
+        except (OSError, ValueError) as error:
+            file = os.path.join(path, NOTE)
+            raise VideoReadError(file, _first_line(error), 'Correct or remove it') from error
+        return VideoInfo(len(names), height, width, fps)
 
     def read(self, path: str, indices: Sequence[int]) -> list[np.ndarray]:
         """Decode the frames at ``indices``.
 
         Raises:
-            VideoReadError: if a frame is missing, cut or corrupt.
-            ValueError: if the frames differ in size.
+            VideoReadError: naming the frame that is missing, cut, corrupt or of another
+                size than the first of them.
         """
-        names = self._names(path)
+        names = self._names(path, self._listings)
         frames = []
         for index in indices:
             if not 0 <= index < len(names):
                 raise _missing_frame(path, index, len(names))
+            name = os.fsdecode(names[index])
             try:
-                frames.append(self._decode(os.path.join(path, names[index])))
+                frame = self._decode(os.path.join(path, name))
             except (OSError, SyntaxError, ValueError) as error:
-                raise _bad_frame(path, names[index], error) from error
-        for index, frame in zip(indices, frames, strict=True):
-            if frame.shape != frames[0].shape:
-                first, other = (
-                    f'{names[i]} ({f.shape[1]}x{f.shape[0]})'
-                    for i, f in ((indices[0], frames[0]), (index, frame))
+                raise _bad_frame(path, name, error) from error
+            if frames and frame.shape != frames[0].shape:
+                (height, width, _), (first_height, first_width, _) = frame.shape, frames[0].shape
+                raise VideoReadError(
+                    os.path.join(path, name),
+                    f'the frame is {width}x{height}, but {os.fsdecode(names[indices[0]])} is '
+                    f'{first_width}x{first_height}',
+                    'Bring all frames of a video to one size, or give them folders of their own',
                 )
-                raise ValueError(
-                    f'{path}: frames of one video must have one size, but {first} and {other} '
-                    'differ. Resize them, or move them into folders of their own.'
-                )
+            frames.append(frame)
         return frames
 
     def _decode(self, path: str) -> np.ndarray:
@@ -146,8 +136,7 @@ class FrameFolderReader:
                 return self._decode_jpeg(data)
             except ValueError:  # cut, or of a rare kind: Pillow reads it or says what is wrong
                 pass
-        with Image.open(path) as image:
-            return np.array(image.convert('RGB'))
+        return decode_image(path)
 
     def _decode_jpeg(self, data: bytes) -> np.ndarray:
         height, width, *_ = simplejpeg.decode_jpeg_header(data)
@@ -164,12 +153,12 @@ class FrameFolderReader:
         )
 
     @staticmethod
-    def _names(path: str) -> list[str]:
+    def _names(path: str, listing: Callable[[str], Sequence]) -> Sequence:
         try:
-            names = list_frames(path)
+            names = listing(path)
         except OSError as error:
             raise VideoReadError(path, _first_line(error), 'Check the folder') from error
-        if not names:
+        if not len(names):
             raise VideoReadError(path, 'the folder holds no image', 'Remove it or fill it')
         return names
 

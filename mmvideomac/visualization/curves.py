@@ -1,19 +1,18 @@
-"""Curves of what runs logged: Figures 6 and 7 of VideoMAC (Pei et al., CVPR 2024)."""
+"""What runs logged, and curves of it: Figures 6 and 7 of VideoMAC (Pei et al., CVPR 2024)."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, reduce
+from functools import cached_property
 from itertools import takewhile
-from math import ceil, inf
+from math import ceil, inf, isfinite
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 from mmengine.config import Config
-
-from .scalars import read_records
 
 #: The consistency loss without its weight gamma. The log has ``loss_consistency``, gamma * L_c.
 UNWEIGHTED = 'L_c'
@@ -30,12 +29,25 @@ class Run:
         name (str): in the legend.
         records (list[dict]): of the whole run; one without ``iter`` is of a
             validation, whose ``step`` counts epochs if training does.
-        config (Path): what mmengine dumped beside the newest log.
+        starts (list[tuple[float, Path]]): of an interrupted run several: the iteration that
+            was logged first, and the folder of the log.
     """
 
     name: str
     records: list[dict]
-    config: Path
+    starts: list[tuple[float, Path]]
+
+    @property
+    def config(self) -> Path:
+        """What mmengine dumped beside the newest log."""
+        return self.starts[-1][1] / 'config.py'
+
+    @cached_property
+    def keys(self) -> list[str]:
+        """Names of what was logged in finite numbers."""
+        return sorted(
+            {name for record in self.records for name, value in record.items() if _finite(value)}
+        )
 
     @cached_property
     def epoch_length(self) -> int | None:
@@ -64,13 +76,21 @@ class Run:
         points = [
             (self._place(record, axis), record[logged] * scale)
             for record in self.records
-            if isinstance(record.get(logged), int | float) and np.isfinite(record[logged])
+            if _finite(record.get(logged))
         ]
         if not points:
-            known = sorted({name for record in self.records for name in record})
-            raise ValueError(f'{self.name} logged no {logged!r}, but {", ".join(known)}')
+            raise ValueError(f'{self.name} logged no {logged!r}, but {", ".join(self.keys)}')
         places, values = zip(*points, strict=True)
         return np.array(places), np.array(values)
+
+    def pictures(self, name: str) -> list[tuple[int, Path]]:
+        """Iterations and files of the pictures of a name that were drawn, in order."""
+        files = {}
+        for start, folder in self.starts:
+            files = {iteration: file for iteration, file in files.items() if iteration < start}
+            for file in folder.glob(f'vis_image/{name}_*.png'):
+                files[int(file.stem.rpartition('_')[2])] = file
+        return sorted(files.items())
 
     def _place(self, record: dict, axis: str) -> float:
         by_epoch = 'iter' not in record and self.epoch_length is not None
@@ -102,6 +122,7 @@ def read_run(path: str | Path, name: str | None = None) -> Run:
 
     Raises:
         FileNotFoundError, ValueError: naming the path, if nothing was logged there.
+        OSError: if a log cannot be read.
     """
     path = Path(path)
     logs = [path] if path.is_file() else sorted([*path.glob(_LOG), *path.glob(f'*/{_LOG}')])
@@ -109,15 +130,42 @@ def read_run(path: str | Path, name: str | None = None) -> Run:
         raise FileNotFoundError(
             f'{path} holds no run that has logged anything (looked for {_LOG} and <time>/{_LOG})'
         )
-    records = reduce(_resume, map(read_records, logs))
+    records, starts = [], []
+    for log in logs:
+        # A start that was ended before it logged anything changes nothing.
+        if later := _read_records(log):
+            start = next((record['iter'] for record in later if 'iter' in record), inf)
+            records = _before(records, start) + later
+            starts.append((start, log.parent))
+    if not records:
+        raise ValueError(f'{logs[-1]} is no log of mmengine, or nothing was logged yet')
     folder = path.parent.parent if path.is_file() else path
-    return Run(name or folder.resolve().name, records, logs[-1].with_name('config.py'))
+    return Run(name or folder.resolve().name, records, starts)
 
 
-def _resume(earlier: list[dict], later: list[dict]) -> list[dict]:
-    """Records of a run that was resumed from a checkpoint before the end of its log."""
-    start = next((record['iter'] for record in later if 'iter' in record), inf)
-    return [*takewhile(lambda record: record.get('iter', 0) < start, earlier), *later]
+def _read_records(path: Path) -> list[dict]:
+    """Records of mmengine's ``scalars.json``, in the order of logging.
+
+    Lines that are no JSON are left out: a run that was killed while writing ends in one.
+    """
+    records = []
+    for line in path.read_text(encoding='utf-8', errors='replace').splitlines():
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if isinstance(record, dict) and 'step' in record:
+            records.append(record)
+    return records
+
+
+def _before(records: list[dict], iteration: float) -> list[dict]:
+    """What a run that was resumed from a checkpoint before the end of its log keeps of it."""
+    return [*takewhile(lambda record: record.get('iter', 0) < iteration, records)]
+
+
+def _finite(value: object) -> bool:
+    return isinstance(value, int | float) and isfinite(value)
 
 
 def draw_curves(runs: Sequence[Run], keys: Sequence[str], axis: str | None = None) -> Figure:

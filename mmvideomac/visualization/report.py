@@ -4,6 +4,7 @@ import base64
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from html import escape
 from pathlib import Path
@@ -13,9 +14,10 @@ from mmengine.config import Config
 from PIL import Image, ImageOps
 
 from mmvideomac.registry import DATASETS
+from mmvideomac.utils.files import write_file
 
+from .curves import read_run
 from .report_page import PAGE
-from .scalars import read_records
 
 LOSSES = ('loss', 'loss_online', 'loss_target', 'loss_consistency')
 _CURVES = (
@@ -55,9 +57,9 @@ def write_report(
 ) -> Path:
     """Write one self-contained HTML page: what was run, curves, pictures, next steps.
 
-    Everything is read from the newest run in the work directory that logged a
-    loss (``<time>/vis_data`` of mmengine's local backend), and from the training data
-    that its config names.
+    Everything is read from what the run in the work directory logged
+    (``<time>/vis_data`` of mmengine's local backend; all of them, if it was resumed), and
+    from the training data that its newest config names.
 
     Args:
         work_dir: work directory of ``tools/train.py``.
@@ -73,21 +75,18 @@ def write_report(
     Raises:
         FileNotFoundError, ValueError: if no run in ``work_dir`` logged anything.
     """
-    run = _newest_run(Path(work_dir))
-    scalars = read_scalars(run / 'scalars.json')
-    cfg = Config.fromfile(run / 'config.py')
+    run = read_run(work_dir)
+    training = replace(run, records=[record for record in run.records if 'iter' in record])
+    scalars = {key: training.series(key, 'iteration') for key in training.keys}
+    cfg = Config.fromfile(run.config)
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
-    pictures = sorted(
-        (run / 'vis_image').glob('reconstruction_*.png'),
-        key=lambda path: int(path.stem.split('_')[-1]),
-    )
     page = PAGE.substitute(
         title=escape(title),
         date=datetime.now().strftime('%d %B %Y, %H:%M'),
         facts=_facts(Path(work_dir), cfg, scalars, dataset),
         losses=_loss_table(scalars),
         curves=''.join(_curve(name, keys, scalars) for name, keys in _CURVES),
-        reconstructions=_reconstructions(pictures),
+        reconstructions=_reconstructions(run.pictures('reconstruction')),
         propagation=_propagation(Path(evaluation)) if evaluation else '',
         data=_figure(contact_sheet(dataset), 'The first frame of some of the training videos.'),
         next_steps=''.join(
@@ -95,24 +94,8 @@ def write_report(
             for text, command in next_steps
         ),
     )
-    out_html = Path(out_html)
-    out_html.parent.mkdir(parents=True, exist_ok=True)
-    out_html.write_text(page, encoding='utf-8')
-    return out_html
-
-
-def read_scalars(path: str | Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Read mmengine's ``scalars.json``: name -> (steps, values), finite values only."""
-    series: dict[str, list[tuple[int, float]]] = {}
-    for record in read_records(path):
-        step = record.pop('step')
-        for name, value in record.items():
-            if isinstance(value, int | float) and np.isfinite(value):
-                series.setdefault(name, []).append((step, value))
-    return {
-        name: (np.array([step for step, _ in pairs]), np.array([value for _, value in pairs]))
-        for name, pairs in series.items()
-    }
+    write_file(out_html, page)
+    return Path(out_html)
 
 
 def contact_sheet(dataset, count: int = 12, height: int = 120, columns: int = 4) -> np.ndarray:
@@ -127,16 +110,6 @@ def contact_sheet(dataset, count: int = 12, height: int = 120, columns: int = 4)
     tiles += [np.full_like(tiles[0], 128)] * missing
     rows = np.array(tiles).reshape(-1, columns, *tiles[0].shape)
     return np.concatenate([np.concatenate(list(row), axis=1) for row in rows])
-
-
-def _newest_run(work_dir: Path) -> Path:
-    runs = sorted(path.parent for path in work_dir.glob('*/vis_data/scalars.json'))
-    if not runs:
-        raise FileNotFoundError(
-            f'no training run in {work_dir} has logged anything yet '
-            '(looked for <time>/vis_data/scalars.json)'
-        )
-    return runs[-1]
 
 
 def _facts(work_dir: Path, cfg: Config, scalars: dict, dataset) -> str:
@@ -212,13 +185,12 @@ def _curve(title: str, names: Sequence[str], scalars: dict) -> str:
     return f'<figure>{svg}<figcaption>{escape(title)}</figcaption></figure>'
 
 
-def _reconstructions(pictures: Sequence[Path]) -> str:
+def _reconstructions(pictures: Sequence[tuple[int, Path]]) -> str:
     if not pictures:
         return '<p>None was drawn (see <code>ReconstructionHook</code>).</p>'
     chosen = [pictures[-1]] if len(pictures) == 1 else [pictures[0], pictures[-1]]
     figures = []
-    for path in chosen:
-        step = int(path.stem.split('_')[-1])
+    for step, path in chosen:
         when = 'Before training' if step == 0 else f'After {step:,} iterations'
         figures.append(_figure(np.asarray(Image.open(path).convert('RGB')), when))
     return ''.join(figures)

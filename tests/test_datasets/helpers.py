@@ -1,5 +1,6 @@
 """Small videos whose frames tell their own number."""
 
+import io
 import os
 from pathlib import Path
 
@@ -27,6 +28,22 @@ def make_video(path: Path, num_frames: int, size=(48, 64), fps: float = 10.0) ->
     for k in range(num_frames):
         writer.write(np.full((*size, 3), 8 * k, np.uint8))
     writer.release()
+    return path
+
+
+def with_small_frame(path: Path, number: int) -> Path:
+    """Put a frame of value 200 and another size into a Motion-JPEG file of :func:`make_video`."""
+    data = bytearray(path.read_bytes())
+    at = data.index(b'movi') + 4
+    for _ in range(number + 1):
+        assert data[at : at + 4] == b'00dc'
+        size = int.from_bytes(data[at + 4 : at + 8], 'little')
+        start, at = at + 8, at + 8 + size + size % 2
+    file = io.BytesIO()
+    Image.new('L', (16, 8), 200).save(file, 'JPEG', optimize=True)
+    assert len(file.getvalue()) <= size
+    data[start : start + size] = file.getvalue().ljust(size, b'\0')
+    path.write_bytes(data)
     return path
 
 

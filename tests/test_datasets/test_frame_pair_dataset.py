@@ -14,9 +14,13 @@ from mmvideomac.datasets import (
     EpochSampler,
     FramePairDataset,
     SampleKey,
+    VideoReadError,
+    extract_frames,
+    find_videos,
     samplers,
 )
 from mmvideomac.registry import DATASETS
+from mmvideomac.utils.errors import UserError
 
 from .helpers import make_frames, make_video, real_data
 
@@ -122,6 +126,12 @@ class TestPerVideo:
     def test_seconds(self, root):
         sampling = dict(type='per_video', repeats=20, gap_seconds=(0.2, 0.3))
         dataset = FramePairDataset(str(root / 'd.mp4'), sampling=sampling)  # 10 fps
+        assert {j - i for _, i, j in pairs(dataset)} == {2, 3}
+
+    def test_seconds_of_extracted_frames(self, root, tmp_path):
+        extract_frames(find_videos(str(root)), tmp_path / 'frames')
+        sampling = dict(type='per_video', repeats=20, gap_seconds=(0.2, 0.3))
+        dataset = FramePairDataset(str(tmp_path / 'frames'), sampling=sampling)
         assert {j - i for _, i, j in pairs(dataset)} == {2, 3}
 
     def test_seconds_need_a_frame_rate(self, root):
@@ -230,14 +240,26 @@ class TestUndecodable:
         assert digest(again[4]) != digest(again[SampleKey(0, 1, 4)])
 
     def test_raises_in_test_mode(self, root):
-        with pytest.raises(RuntimeError, match=r'v0/4\.png'):
+        with pytest.raises(VideoReadError, match=r'v0/4\.png'):
             FramePairDataset(str(root), test_mode=True)[4]
+
+    def test_a_frame_of_another_size_is_replaced(self, root, warned):
+        for k in range(4, 8):
+            (root / 'v0' / f'{k}.png').unlink()
+            Image.new('RGB', (9, 9)).save(root / 'v0' / f'{k}.png')
+        dataset = FramePairDataset(str(root))
+        assert dataset[3]['frame_indices'] != (3, 4)
+        (message,) = warned()
+        assert 'another sample' in message and 'v0/4.png: the frame is 9x9, but 3.png' in message
+        assert dataset[4]['frame_indices'] == (4, 5)
+        with pytest.raises(VideoReadError, match=r'v0/8\.png: the frame is 32x24'):
+            FramePairDataset(str(root), test_mode=True)[7]
 
     def test_gives_up_if_all_are(self, root):
         dataset = FramePairDataset(str(root))
         for path in root.glob('*/*.png'):
             path.write_bytes(b'damaged')
-        with pytest.raises(RuntimeError, match=r'10 samples in a row.*\.png'):
+        with pytest.raises(UserError, match=r'10 samples in a row.*\.png'):
             dataset[0]
 
     def test_cut_video(self, tmp_path, warned):
@@ -388,12 +410,6 @@ class TestMessages:
             FramePairDataset(str(root), ann_file='nolist.txt')
         with pytest.raises(ValueError, match="'every_pair'; choose 'all_pairs'"):
             FramePairDataset(str(root), sampling=dict(type='every_pair'))
-
-    def test_frames_of_different_size(self, root):
-        Image.new('RGB', (9, 9)).save(root / 'a' / '00003.png')
-        dataset = FramePairDataset(str(root))
-        with pytest.raises(ValueError, match=r'/a: .*00002.png \(32x24\) and 00003.png \(9x9\)'):
-            dataset[2]
 
 
 def _one_rank(rank, root, queue):

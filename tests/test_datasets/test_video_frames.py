@@ -2,8 +2,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmvideomac.apis import VideoFrames
-from mmvideomac.datasets import DecordReader, VideoReadError
+from mmvideomac.datasets import (
+    DecordReader,
+    VideoFrames,
+    VideoReadError,
+    extract_frames,
+    find_videos,
+)
 from tests.test_apis.clips import write_damaged_video
 from tests.test_datasets.helpers import make_frames, make_video
 
@@ -23,6 +28,12 @@ def test_a_folder_is_in_natural_order_under_its_names(tmp_path):
     video = VideoFrames(folder, start=1, max_frames=9)
     assert (video.names, video.size, video.fps) == (['a2', 'a9', 'a10'], (24, 32), None)
     assert [frame[0, 0, 0] for frame in video] == [0, 2, 1]
+
+
+def test_extracted_frames_have_the_rate_of_the_file(tmp_path):
+    make_video(tmp_path / 'v.mp4', 5, fps=12.5)
+    extract_frames(find_videos(str(tmp_path / 'v.mp4')), tmp_path / 'out')
+    assert VideoFrames(tmp_path / 'out/v').fps == 12.5
 
 
 def test_a_file_that_breaks_gives_the_frames_before(tmp_path):

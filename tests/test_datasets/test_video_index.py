@@ -1,11 +1,9 @@
-import io
 import json
 import os
 import time
 from pathlib import Path
 
 import pytest
-from mmengine.utils import ProgressBar
 
 from mmvideomac.datasets import (
     DecordReader,
@@ -16,6 +14,7 @@ from mmvideomac.datasets import (
     find_videos,
     video_index,
 )
+from mmvideomac.datasets.frame_files import NOTE
 
 from .helpers import make_frames, make_video, real_data
 
@@ -72,8 +71,18 @@ class TestFindVideos:
         assert videos[0].signature[0] == 4 and videos[2].signature[0] == 5
         assert all(os.path.exists(v.path) and v.numbered for v in videos)
 
+    @pytest.mark.parametrize(
+        'name', ['Annotations', 'Annotations_unsupervised', 'Annotations_semantics']
+    )
+    def test_labels_are_no_videos(self, root, name):
+        make_frames(root / name / '480p' / 'v2', 4)
+        make_frames(root / 'sub' / name, 4)
+        assert len(names(root)) == 4
+        (root / f'{name}.mp4').write_bytes(b'123')  # a video may have that name
+        make_frames(root / 'v', 1, names=[f'{name}_1.png'])
+        assert len(names(root)) == 6
+
     def test_what_is_left_out(self, root):
-        make_frames(root / 'Annotations' / 'v2', 4)
         make_frames(root / '.trash' / 'v', 4)
         (root / '._clip.mp4').write_bytes(b'resource fork')
         (root / 'readme.txt').write_bytes(b'')
@@ -132,6 +141,17 @@ class TestVideoIndex:
         folder = root / 'JPEGImages' / 'v2'
         (folder / '00001.png').rename(folder / '00009.png')
         assert probe()[1] == ['v2']
+
+    def test_a_note_of_the_frame_rate(self, root, probe):
+        folder = root / 'JPEGImages' / 'v2'
+        os.utime(folder, (1e9, 1e9))
+        probe()
+        (folder / NOTE).write_text('{}')
+        assert probe()[1] == ['v2']
+        later = time.time() + 10
+        os.utime(folder / NOTE, (later, later))  # edited in place: the folder is as it was
+        assert probe()[1] == ['v2']
+        assert probe()[1] == []
 
     def test_a_file_in_place_of_a_folder(self, root, probe):
         probe()
@@ -199,19 +219,13 @@ class TestVideoIndex:
         (message,) = warned()
         assert 'cannot be saved' in message and 'MMVIDEOMAC_CACHE' in message
 
-    def test_long_jobs_show_progress(self, probe, monkeypatch):
-        output = io.StringIO()
-        times = iter(range(1000))  # every look at the clock is a second later
-        monkeypatch.setattr(video_index.time, 'monotonic', lambda: next(times))
+    def test_progress(self, probe, monkeypatch):
+        bars, original = [], video_index.progress
         monkeypatch.setattr(
-            video_index, 'ProgressBar', lambda total: ProgressBar(total, file=output)
+            video_index, 'progress', lambda **kwargs: bars.append(original(**kwargs)) or bars[-1]
         )
         probe()
-        assert 'ETA' in output.getvalue() and '2/2' in output.getvalue()
-
-    def test_short_jobs_do_not(self, probe, capsys):
-        probe()
-        assert 'ETA' not in capsys.readouterr().out
+        assert (bars[0].n, bars[0].total) == (4, 4)
 
 
 def test_real_videos():

@@ -1,6 +1,6 @@
 import pytest
 
-from mmvideomac.datasets import VideoFile, select_videos
+from mmvideomac.datasets import VideoFile, select_videos, write_video_list
 
 VIDEOS = [
     VideoFile(f'/data/{name}', name, reader, (1, 1))
@@ -11,6 +11,8 @@ VIDEOS = [
         ('x', 'frames'),
         ('x.mp4', 'video'),
         ('JPEGImages/00f', 'frames'),
+        ('#1 best.mp4', 'video'),
+        (' #2/b.mp4', 'video'),
     ]
 ]
 
@@ -32,6 +34,28 @@ def test_every_way_to_name_a_video(select, name):
 def test_comments_order_and_repetitions(select):
     text = '# a comment\n\nJPEGImages/00f/\r\n  a b \n#x\n00f\n'
     assert select(text) == ['run/a b.mp4', 'JPEGImages/00f']
+
+
+def test_names_that_would_be_comments(select):
+    assert select('#1 best.mp4\n./#1 best.mp4\n#1 best\nx') == ['x', '#1 best.mp4']
+    assert select('./#1 best') == ['#1 best.mp4']
+    assert select('./run//a b.mp4') == ['run/a b.mp4']
+
+
+def test_what_is_written_is_what_is_read(tmp_path):
+    names = [video.name for video in VIDEOS]
+    for count in (1, len(names)):
+        write_video_list(tmp_path / 'new/list.txt', names[-count:], '1.5 hours')
+        chosen = select_videos(VIDEOS, str(tmp_path / 'new/list.txt'))
+        assert [video.name for video in chosen] == names[-count:]
+    assert (tmp_path / 'new/list.txt').read_text().startswith('# 1.5 hours\n')
+
+
+@pytest.mark.parametrize('name', ['two\nlines.mp4', 'blank '])
+def test_names_that_no_line_can_hold(tmp_path, name):
+    with pytest.raises(ValueError, match='cannot be named in a list: rename it'):
+        write_video_list(tmp_path / 'list.txt', ['a.mp4', name], 'x')
+    assert not (tmp_path / 'list.txt').exists()
 
 
 def test_the_exact_name_wins(select):

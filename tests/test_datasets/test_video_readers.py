@@ -9,15 +9,9 @@ import pytest
 from PIL import Image
 
 from mmvideomac.datasets import DecordReader, FrameFolderReader, VideoReadError
-from mmvideomac.datasets.video_readers import list_frames, natural_key
+from mmvideomac.datasets.frame_files import NOTE, list_frames
 
-from .helpers import make_frames, make_video, real_data
-
-
-def test_natural_order():
-    names = ['frame_10.png', 'frame_2.png', 'frame_02.png', '7.png', 'a.png', '10.png']
-    expected = ['7.png', '10.png', 'a.png', 'frame_02.png', 'frame_2.png', 'frame_10.png']
-    assert sorted(names, key=natural_key) == expected
+from .helpers import make_frames, make_video, real_data, with_small_frame
 
 
 class TestFrameFolderReader:
@@ -47,6 +41,39 @@ class TestFrameFolderReader:
         Image.fromarray(image).save(tmp_path / '0.png')
         assert (self.reader.read(str(tmp_path), [0])[0] == image).all()
 
+    def test_frame_rate_is_noted_beside_the_frames(self, tmp_path):
+        folder = make_frames(tmp_path / 'v', 3)
+        (folder / NOTE).write_text('{"fps": 6}')
+        assert self.reader.probe(str(folder)) == (3, 24, 32, 6)
+        (folder / NOTE).write_text('{"fps": "fast"}')
+        with pytest.raises(VideoReadError, match=r'v/\.mmvideomac\.json: .*Correct or remove it'):
+            self.reader.probe(str(folder))
+
+    def test_a_folder_is_listed_once(self, tmp_path, monkeypatch):
+        folder = str(make_frames(tmp_path / 'v', 5))
+        os.utime(folder, (1e9, 1e9))
+        reader, listed, original = FrameFolderReader(), [], os.listdir
+        monkeypatch.setattr(os, 'listdir', lambda path: listed.append(path) or original(path))
+        for k in range(5):
+            (frame,) = reader.read(folder, [k])
+            assert frame.max() == k
+        assert listed == [folder]
+
+    def test_a_folder_that_changes(self, tmp_path):
+        folder = make_frames(tmp_path / 'v', 3)
+        os.utime(folder, (1e9, 1e9))
+        reader = FrameFolderReader()
+        assert reader.read(str(folder), [2])[0].max() == 2
+        os.remove(folder / '00001.png')
+        assert reader.read(str(folder), [1])[0].max() == 2
+        with pytest.raises(VideoReadError, match='frame 2 does not exist, the video has 2'):
+            reader.read(str(folder), [2])
+
+    def test_16_bit_frames(self, tmp_path):
+        Image.fromarray(np.full((4, 4), 51 * 257, np.uint16)).save(tmp_path / '0.png')
+        (frame,) = self.reader.read(str(tmp_path), [0])
+        assert frame.shape == (4, 4, 3) and (frame == 51).all()
+
     def test_missing_frame(self, tmp_path):
         folder = str(make_frames(tmp_path / 'v', 3))
         for index in (3, -1):
@@ -75,7 +102,9 @@ class TestFrameFolderReader:
     def test_frames_of_different_size(self, tmp_path):
         folder = make_frames(tmp_path / 'v', 2, (20, 30))
         Image.new('RGB', (40, 20)).save(folder / '00001.png')
-        with pytest.raises(ValueError, match=r'00000.png \(30x20\) and 00001.png \(40x20\)'):
+        with pytest.raises(
+            VideoReadError, match=r'v/00001\.png: the frame is 40x20, but 00000\.png is 30x20\. Br'
+        ):
             self.reader.read(str(folder), [0, 1])
 
     @pytest.mark.parametrize(
@@ -162,6 +191,13 @@ class TestDecordReader:
         (read,) = DecordReader().read(path, (2,))
         assert read.shape == (64, width, 3)
         assert np.abs(read.astype(int) - frame).max() < 24
+
+    def test_a_frame_of_another_size_is_brought_to_that_of_the_first(self, tmp_path):
+        path = with_small_frame(make_video(tmp_path / 'v.avi', 5), 2)
+        reader = DecordReader()
+        assert [frame.shape for frame in reader.read(str(path), [1, 2])] == [(48, 64, 3)] * 2
+        for k in (2, 3):
+            assert reader.read(str(path), [k])[0].mean() == pytest.approx([200, 24][k - 2], abs=3)
 
     def test_missing_frame(self, tmp_path):
         path = str(make_video(tmp_path / 'v.mp4', 5))

@@ -1,6 +1,7 @@
 """tools/model_converters/publish_model.py and import_model.py, as a user starts them."""
 
 import re
+import shlex
 
 import pytest
 import torch
@@ -36,9 +37,10 @@ def test_there_and_back(run, files, tmp_path, capsys, target):
     safetensors, pth, *usage = capsys.readouterr().out.splitlines()
     assert usage[0].startswith('Features as those of the encoder, to ')
     for source in (safetensors, pth):
-        ours = tmp_path / 'ours.pth'
+        ours = tmp_path / 'our file.pth'
         run['import_']([config, source, str(ours), '--source', target])
-        assert f'model.backbone.init_cfg.checkpoint={ours}' in capsys.readouterr().out
+        command = shlex.split(capsys.readouterr().out.splitlines()[-1])
+        assert f'model.backbone.init_cfg.checkpoint={ours}' in command
         state = torch.load(ours, weights_only=True)['state_dict']
         expected = torch.load(checkpoint)['state_dict']
         assert state.keys() == expected.keys()
@@ -48,7 +50,7 @@ def test_there_and_back(run, files, tmp_path, capsys, target):
 @pytest.mark.parametrize('target', ['timm', 'torchvision', 'mmpretrain'])
 def test_the_printed_code_loads_the_file(run, files, tmp_path, capsys, target):
     config, checkpoint = files
-    run['publish']([config, checkpoint, str(tmp_path / 'enc'), '--target', target])
+    run['publish']([config, checkpoint, str(tmp_path / "an author's enc"), '--target', target])
     code = capsys.readouterr().out.split('\n\n')[1]
     names = {}
     imports = (

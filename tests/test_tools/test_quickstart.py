@@ -2,6 +2,7 @@
 
 import importlib.util
 import math
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -73,9 +74,12 @@ def test_own_clips_end_to_end(tool, clips, tmp_path, monkeypatch, capfd):
     out = tmp_path / 'out'
     (out / 'run').mkdir(parents=True)
     (out / 'run' / 'stale').write_text('')
+    (out / 'run' / tool.MARKER).touch()
     assert tool.main(['--videos', str(clips), '--minutes', '0.01', '--out', str(out)]) == 0
     printed = capfd.readouterr().out
-    assert 'Replacing the earlier run' in printed and not (out / 'run' / 'stale').exists()
+    assert (
+        f'Replacing the earlier {out / "run"}' in printed and not (out / 'run' / 'stale').exists()
+    )
     assert 'epoch 2, iteration 1/1: 0:00:00 left' in printed
     assert str(out / 'report.html') in printed
     html = (out / 'report.html').read_text()
@@ -89,7 +93,33 @@ def test_own_clips_end_to_end(tool, clips, tmp_path, monkeypatch, capfd):
     # The commands shown name files that exist.
     (command,) = (line for line in printed.splitlines() if 'vis_reconstruction' in line)
     root = TOOL.parents[1]
-    assert all((root / word).exists() for word in command.split()[1:])
+    assert all((root / word).exists() for word in shlex.split(command)[1:])
+    # What was made is known to be, and may be replaced.
+    assert all((out / name / tool.MARKER).is_file() for name in ('run', 'label_propagation'))
+
+
+@pytest.mark.parametrize('name', ['run', 'label_propagation'])
+def test_folders_of_others_are_never_removed(tool, clips, tmp_path, monkeypatch, capsys, name):
+    monkeypatch.setattr(tool, 'make_samples', lambda out: pytest.fail('began'))
+    mine = tmp_path / 'out' / name / 'mine.txt'
+    mine.parent.mkdir(parents=True)
+    mine.write_text('kept')
+    assert tool.main(['--videos', str(clips), '--out', str(tmp_path / 'out')]) == 1
+    error = capsys.readouterr().err
+    assert f'{name} was not made by the quickstart' in error and 'choose another --out' in error
+    assert mine.read_text() == 'kept'
+
+
+def test_suggested_commands_are_for_a_shell(tool, clips, tmp_path):
+    odd = tmp_path / "my clips; it's $HOME"
+    clips.rename(odd)
+    arguments = ['--videos', str(odd), '--out', str(tmp_path / 'an out')]
+    config, checkpoint = tmp_path / 'a config.py', tmp_path / 'a b.pth'
+    steps = tool.next_steps(config, checkpoint, str(odd), tool.parse_args(arguments))
+    words = [shlex.split(command) for _, command in steps]
+    assert words[0][2:] == [str(config), str(checkpoint), str(odd / '00')]
+    assert words[1][-1] == str(tmp_path / 'an out' / 'run')
+    assert words[2][2:] == ['--out', str(tmp_path / 'an out'), '--minutes', '60', *arguments[:2]]
 
 
 def test_speed_of_real_steps(tool, clips, tmp_path, monkeypatch):

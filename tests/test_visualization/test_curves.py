@@ -44,6 +44,42 @@ def test_a_resumed_run_is_one_curve(tmp_path):
     np.testing.assert_array_equal(run.series('top1', 'epoch')[1], [1, 2])
 
 
+def test_a_start_that_logged_nothing_changes_nothing(tmp_path):
+    write_log(tmp_path, '20260101_000000', epochs(20, 100))
+    write_log(tmp_path, '20260102_000000', [])
+    run = read_run(tmp_path)
+    np.testing.assert_array_equal(run.series('loss', 'iteration')[0], np.arange(20, 101, 20))
+    assert run.config.parent.parent.name == '20260101_000000' and run.config.is_file()
+
+
+def test_pictures_of_a_resumed_run(tmp_path):
+    write_log(tmp_path, '20260101_000000', epochs(20, 140))
+    write_log(tmp_path, '20260102_000000', epochs(120, 160))
+    for time, iterations in (('20260101_000000', (0, 50, 100, 130)), ('20260102_000000', (150,))):
+        folder = tmp_path / time / 'vis_data/vis_image'
+        folder.mkdir()
+        for iteration in iterations:
+            (folder / f'a_b_{iteration}.png').touch()
+    pictures = read_run(tmp_path).pictures('a_b')
+    assert [iteration for iteration, _ in pictures] == [0, 50, 100, 150]
+    assert [path.name for _, path in pictures][::3] == ['a_b_0.png', 'a_b_150.png']
+
+
+def test_unfinished_lines_are_left_out(tmp_path):
+    path = tmp_path / 'scalars.json'
+    path.write_bytes(b'{"a": 1, "step": 1}\n\xff\xfe\n\n{"a": NaN, "step": 2}\n[3]\n{"a": 4')
+    records = read_run(path).records
+    assert [record['step'] for record in records] == [1, 2] and records[0]['a'] == 1
+
+
+@pytest.mark.parametrize('content', [b'', b'hello\n', b'[1, 2]\n', b'{"a": 1}\n', b'\x00\xff'])
+def test_no_log(tmp_path, content):
+    path = tmp_path / 'scalars.json'
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r'scalars\.json is no log of mmengine, or nothing'):
+        read_run(path)
+
+
 def test_a_run_that_began_anew_replaces_the_old_one(tmp_path):
     write_log(tmp_path, '20260101_000000', [*epochs(20, 100), dict(top1=1.0, step=2)])
     write_log(tmp_path, '20260102_000000', epochs(20, 60))

@@ -3,13 +3,12 @@
 import json
 import re
 
-import numpy as np
 import pytest
 from mmengine.registry import init_default_scope
 from PIL import Image
 
 from mmvideomac.visualization import write_report
-from mmvideomac.visualization.report import contact_sheet, read_scalars
+from mmvideomac.visualization.report import contact_sheet
 from tests.test_engine.tiny import tiny_config, write_videos
 
 
@@ -70,29 +69,31 @@ def test_report_needs_nothing_but_itself(work_dir, tmp_path):
     assert references and all(r.startswith(('data:image/', '#')) for r in references)
 
 
-def test_newest_run_is_reported(work_dir, tmp_path):
-    newer = work_dir / '20260102_040000' / 'vis_data'
-    newer.mkdir(parents=True)
-    (work_dir / '20260102_050000' / 'vis_data').mkdir(parents=True)  # logged nothing
+def test_all_starts_of_a_resumed_run(work_dir, tmp_path):
+    """It went on to 40 before it died, and was resumed from 20."""
     old = work_dir / '20260102_030405' / 'vis_data'
+    newer = work_dir / '20260102_040000' / 'vis_data'
+    (newer / 'vis_image').mkdir(parents=True)
+    (work_dir / '20260102_050000' / 'vis_data').mkdir(parents=True)  # logged nothing
     (newer / 'config.py').write_text((old / 'config.py').read_text())
-    (newer / 'scalars.json').write_text('{"loss": 0.1234, "time": 1, "step": 5}\n')
+    records = [
+        dict(loss=0.1234, time=1.2, pairs_per_s=20.0, epoch=5, iter=30, step=30),
+        dict(score=0.5, time=99.0, step=6),  # of a validation
+    ]
+    (newer / 'scalars.json').write_text('\n'.join(map(json.dumps, records)))
+    Image.new('RGB', (40, 30), 'green').save(newer / 'vis_image' / 'reconstruction_30.png')
     html = write_report(work_dir, tmp_path / 'report.html').read_text()
-    assert '0.1234' in html and 'None was drawn' in html
+    assert '<td>1.9000</td><td>0.1234</td><td>-1.7766</td>' in html
+    assert '30 in 5 epochs' in html
+    assert f'{(20 * 0.6 + 10 * 1.2) / 60:.1f} minutes' in html and '40 pairs/s' in html
+    assert 'Before training' in html and 'After 30 iterations' in html
+    assert html.count('<figcaption>After ') == 1
 
 
 def test_nothing_logged_yet(tmp_path):
     with pytest.raises(FileNotFoundError, match='has logged anything'):
         write_report(tmp_path, tmp_path / 'report.html')
     assert not (tmp_path / 'report.html').exists()
-
-
-def test_scalars_without_gaps_and_infinities(tmp_path):
-    path = tmp_path / 'scalars.json'
-    path.write_text('{"a": 1, "step": 1}\n{"a": NaN, "b": 2, "step": 2}\n{"a": 3.5, "step": 3}\n{"')
-    scalars = read_scalars(path)
-    np.testing.assert_array_equal(scalars['a'], ([1, 3], [1, 3.5]))
-    np.testing.assert_array_equal(scalars['b'], ([2], [2]))
 
 
 def test_contact_sheet_shows_first_frames(tmp_path):

@@ -39,8 +39,8 @@ from torch.utils.data import DataLoader, Dataset
 
 import mmvideomac  # noqa: F401  (before torchvision, whose import it repairs)
 from mmvideomac.datasets import FramePairDataset, SampleKey
+from mmvideomac.datasets.frame_files import list_frames
 from mmvideomac.datasets.frame_pair_dataset import crop_size
-from mmvideomac.datasets.video_readers import list_frames
 from mmvideomac.registry import DATASETS
 
 # isort: split

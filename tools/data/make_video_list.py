@@ -13,9 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mmvideomac.datasets import FramePairDataset
+from mmvideomac.datasets import FramePairDataset, write_video_list
 from mmvideomac.utils.errors import UserError, reports_errors
-from mmvideomac.utils.files import write_file
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -24,7 +23,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--hours', type=float, required=True, help='volume to draw')
     parser.add_argument('--out', type=Path, required=True, help='list file to write')
     parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--fps', type=float, help='frame rate of videos that have none: folders')
+    parser.add_argument('--fps', type=float, help='frame rate of folders without one')
     return parser.parse_args(argv)
 
 
@@ -43,14 +42,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     dataset = FramePairDataset(args.root)
     infos = [dataset.get_video_info(i) for i in range(dataset.num_videos)]
     if args.fps is None and any(info['fps'] is None for info in infos):
-        raise UserError(f'some videos of {args.root} are folders of frames: give their --fps')
+        raise UserError(f'some videos of {args.root} have no frame rate: give their --fps')
     hours = np.array([i['num_frames'] / (i['fps'] or args.fps) / 3600 for i in infos])
     if hours.sum() < args.hours:
         raise UserError(f'{args.root} holds {hours.sum():.4g} hours, less than {args.hours:g}')
     chosen = draw(hours, args.hours, args.seed)
     root = Path(args.root)
     names = [Path(infos[i]['path']).relative_to(root).as_posix() for i in chosen]
-    write_file(args.out, '\n'.join([f'# {hours[chosen].sum():.3f} hours', *names]) + '\n')
+    write_video_list(args.out, names, f'{hours[chosen].sum():.3f} hours')
     print(f'{args.out}: {len(chosen)} of {len(hours)} videos, {hours[chosen].sum():.3f} hours')
 
 

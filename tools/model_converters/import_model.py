@@ -10,6 +10,7 @@ written.
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     backbone = read_backbone(args.config, args.cfg_options)
     difference = import_weights(backbone, args.src, args.dst, args.source)
     init_cfg = dict(type='Pretrained', checkpoint=str(args.dst), prefix='backbone.')
-    options = ' '.join(f'model.backbone.init_cfg.{k}={v}' for k, v in init_cfg.items())
+    options = shlex.join(f'model.backbone.init_cfg.{k}={v}' for k, v in init_cfg.items())
     print(
         f'{args.dst}\nThe encoder gives the features of the {args.source} model, to '
         f'{difference:.1e} of their largest value. To start from it, add to the command that '

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,11 +40,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         'that trains the config of the same encoder:'
     )
     if any(key.startswith('head.') for key in state_dict):
-        print(f'  --cfg-options model.backbone.preset={preset} load_from={args.dst}')
+        options = [f'load_from={args.dst}']
     else:  # an encoder alone
         init_cfg = dict(type='Pretrained', checkpoint=str(args.dst), prefix='backbone.')
-        options = ' '.join(f'model.backbone.init_cfg.{k}={v}' for k, v in init_cfg.items())
-        print(f'  --cfg-options model.backbone.preset={preset} {options}')
+        options = [f'model.backbone.init_cfg.{k}={v}' for k, v in init_cfg.items()]
+    print('  ' + shlex.join(['--cfg-options', f'model.backbone.preset={preset}', *options]))
 
 
 if __name__ == '__main__':

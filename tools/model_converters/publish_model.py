@@ -48,15 +48,15 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def usage(published: Published) -> str:
     """How the target loads the files."""
-    model, file = published.metadata['model'], published.pth
+    model, file = published.metadata['model'], str(published.pth)
     if published.metadata['target'] == 'mmpretrain':
-        init_cfg = f"init_cfg=dict(type='Pretrained', checkpoint='{file}', prefix='backbone.')"
+        init_cfg = f"init_cfg=dict(type='Pretrained', checkpoint={file!r}, prefix='backbone.')"
         return f'backbone={model[:-1]}, {init_cfg})'
     # The classifier, which timm's recipe leaves out, is missing in torchvision's.
     strict = ', strict=False' if published.metadata['target'] == 'torchvision' else ''
     return (
         f'model = {model}\n'
-        f"weights = torch.load('{file}', weights_only=True)['state_dict']\n"
+        f"weights = torch.load({file!r}, weights_only=True)['state_dict']\n"
         f'model.load_state_dict(weights{strict})'
     )
 

@@ -31,7 +31,7 @@ from mmvideomac.datasets import (
     find_videos,
     load_frame,
 )
-from mmvideomac.datasets.video_readers import is_image
+from mmvideomac.datasets.frame_files import is_image
 from mmvideomac.evaluation import LabelPropagation
 from mmvideomac.evaluation.benchmark import (
     encoder_settings,

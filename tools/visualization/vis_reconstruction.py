@@ -25,8 +25,8 @@ from mmvideomac.datasets import (
     PackFramePair,
     find_videos,
 )
+from mmvideomac.datasets.frame_files import is_image
 from mmvideomac.datasets.frame_pair_dataset import crop_size
-from mmvideomac.datasets.video_readers import is_image
 from mmvideomac.evaluation.reconstruction import draw_predictions
 from mmvideomac.registry import MODELS, TRANSFORMS
 from mmvideomac.utils.errors import reports_errors

@@ -11,7 +11,7 @@ from mmengine.logging import print_log
 from mmpretrain.structures import DataSample
 
 from ..base import BaseDataset
-from ..video_readers import list_frames
+from ..frame_files import list_frames
 from .frames import VideoClip, frame_size
 
 

@@ -5,18 +5,18 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from PIL import Image
 
+from ..frame_files import decode_image
 from ..video_readers import VideoReadError
 
 
 def load_frame(path: str) -> np.ndarray:
-    """Decode an image file: uint8 (H, W, 3), RGB.
+    """Decode an image file: uint8 (H, W, 3), RGB. 16 bits are scaled to 8.
 
     Raises:
         VideoReadError: naming the file, if it is missing, cut or corrupt.
     """
     try:
-        with Image.open(path) as image:
-            return np.array(image.convert('RGB'))
+        return decode_image(path)
     except (OSError, SyntaxError, ValueError) as error:
         raise unreadable(path, error) from error
 

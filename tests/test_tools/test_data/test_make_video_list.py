@@ -26,7 +26,7 @@ def test_list_restricts_the_dataset(tmp_path, monkeypatch):
     monkeypatch.setenv('MMVIDEOMAC_CACHE', str(tmp_path / 'cache'))
     root, out = tmp_path / 'videos', tmp_path / 'list.txt'
     for i in range(4):
-        make_frames(root / f'v{i}', 36)
+        make_frames(root / f'#{i}', 36)
     command = [sys.executable, SCRIPT, root, '--out', out, '--hours']
     result = subprocess.run([*command, '0.02', '--fps', '1'], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
