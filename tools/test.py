@@ -10,7 +10,6 @@ The encoder is that of the config: where it is another, say so, for example
 """
 
 import argparse
-import json
 import os
 import sys
 from dataclasses import asdict
@@ -28,6 +27,7 @@ from mmvideomac.engine.launch import prepare_test
 from mmvideomac.evaluation.benchmark import Evaluation, evaluate
 from mmvideomac.utils.config import load_config
 from mmvideomac.utils.errors import UserError
+from mmvideomac.utils.files import write_json
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> Evaluation:
     result = evaluate(cfg, args.checkpoint)
     if is_main_process():
         report = dict(checkpoint=args.checkpoint, config=args.config, **asdict(result))
-        Path(cfg.work_dir, 'results.json').write_text(json.dumps(report, indent=1))
+        write_json(Path(cfg.work_dir, 'results.json'), report)
         print(f'\n{cfg.model.task}: {result.setting} ({result.clips} clips)')
         for name, value in result.metrics.items():
             print(f'  {name:<20} {value:6.2f}')
