@@ -90,7 +90,7 @@ def test_no_evaluation_overwrites_another(config, data, tmp_path):
         paths.append(tmp_path / name / 'epoch_1.pth')
         paths[-1].parent.mkdir()
         torch.save(SparseConvNeXtV2(arch=arch).state_dict(), paths[-1])
-    options = [*data[:2], '--protocol', 'crw', '--sequences', 1, '--max-frames', 2]
+    options = [*data[:2], '--protocol', 'crw', '--sequences', 1, '--max-frames', 3]
     options += ['--work-dir', tmp_path / 'wd']
     others = [
         [],
@@ -98,7 +98,7 @@ def test_no_evaluation_overwrites_another(config, data, tmp_path):
         ['--stride', 16],
         ['--stride-method', 'resample'],
         ['--cfg-options', 'model.rules.topk=7'],
-        ['--max-frames', 3],
+        ['--max-frames', 4],
     ]
     for path in paths:
         for other in others:
