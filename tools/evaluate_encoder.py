@@ -10,7 +10,6 @@ run keeps what is done.
 """
 
 import argparse
-import json
 import os
 import sys
 from dataclasses import asdict
@@ -24,21 +23,20 @@ from mmengine.config import Config, DictAction
 
 from mmvideomac.engine.launch import prepare_test
 from mmvideomac.evaluation import get_protocol
-from mmvideomac.evaluation.benchmark import BASELINES, encoder_settings, evaluate, short_names
+from mmvideomac.evaluation.benchmark import BASELINES, encoder_settings, evaluate
+from mmvideomac.evaluation.compare import (
+    TASKS,
+    benchmark_config,
+    evaluation_folder,
+    short_names,
+    table,
+)
 from mmvideomac.evaluation.features import STRIDE_METHODS
 from mmvideomac.registry import DATASETS
 from mmvideomac.utils.config import load_config
 from mmvideomac.utils.errors import REPORTED_ERRORS, UserError, reports_errors
-from mmvideomac.utils.files import write_file
+from mmvideomac.utils.files import write_file, write_json
 from mmvideomac.visualization import draw_propagation
-
-BENCHMARKS = Path(__file__).resolve().parents[1] / 'configs' / 'benchmarks'
-#: Task -> folder of its configs, and what its column shows.
-TASKS = dict(
-    davis=('davis2017', ('davis/J&F', 'davis/J_mean', 'davis/F_mean')),
-    vip=('vip', ('vip/mIoU',)),
-    jhmdb=('jhmdb', ('jhmdb/PCK@0.1', 'jhmdb/PCK@0.2')),
-)
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -66,7 +64,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         '--work-dir',
         type=Path,
         default=Path('work_dirs/evaluate_encoder'),
-        help='logs, predictions and scores per clip; default: work_dirs/evaluate_encoder',
+        help='logs, predictions and scores per clip, a folder for each encoder and settings; '
+        'default: work_dirs/evaluate_encoder',
     )
     add(
         '--cfg-options',
@@ -78,68 +77,36 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def benchmark_config(args: argparse.Namespace, task: str) -> Config:
-    """The config of a task with the encoder of ``args.config``.
+def task_config(args: argparse.Namespace, task: str) -> Config:
+    """The config of a task as the command line says.
 
     Raises:
-        UserError: if that config cannot be read.
+        UserError: if the config of the encoder cannot be read.
         ValueError: if it has no encoder.
     """
-    folder, _ = TASKS[task]
-    named = BENCHMARKS / folder / f'{args.protocol}.py'
-    cfg = Config.fromfile(named if named.exists() else BENCHMARKS / folder / 'videomac.py')
-    cfg.model.pop('backbone')  # replaced, not merged
-    cfg.model.update(encoder_settings(load_config(args.config), args.config))
-    cfg.model.protocol = args.protocol
-    for key in ('stride', 'stride_method', 'network'):
+    model = encoder_settings(load_config(args.config), args.config)
+    for key in ('stage', 'stride', 'stride_method', 'network'):
         if (value := getattr(args, key)) is not None:
-            cfg.model[key] = value
-    if args.stage is not None:
-        cfg.model.stage = args.stage[0] if len(args.stage) == 1 else args.stage
-
-    dataset = cfg.test_dataloader.dataset
-    dataset.data_root = getattr(args, task)
-    dataset.max_frames = args.max_frames
+            model[key] = value[0] if key == 'stage' and len(value) == 1 else value
+    dataset = dict(data_root=getattr(args, task), max_frames=args.max_frames)
     if task == 'davis':
-        dataset.year, _, dataset.split = args.davis_split.partition('/')
-        dataset.resolution = args.davis_resolution
+        year, _, split = args.davis_split.partition('/')
+        dataset.update(year=year, split=split, resolution=args.davis_resolution)
     if args.sequences and len(args.sequences) == 1 and args.sequences[0].isdecimal():
-        dataset.indices = int(args.sequences[0])
+        dataset.update(indices=int(args.sequences[0]))
     elif args.sequences:
-        dataset.sequences = args.sequences
+        dataset.update(sequences=args.sequences)
+    cfg = benchmark_config(task, args.protocol, model, dataset)
     cfg.merge_from_dict(args.cfg_options or {})
-    cfg.launcher = 'none'
     return cfg
-
-
-def table(rows: list[dict]) -> str:
-    """Markdown: one line per encoder and setting, one column per metric."""
-    columns = [name for _, names in TASKS.values() for name in names]
-    columns = [name for name in columns if any(name in row['metrics'] for row in rows)]
-    lines = {}
-    for row in rows:
-        line = lines.setdefault((row['encoder'], row['setting']), {})
-        mark = '*' if row['error'] else ''
-        line.update({name: f'{row["metrics"][name]:.2f}{mark}' for name in row['metrics']})
-    text = [
-        '| encoder | protocol, features | ' + ' | '.join(columns) + ' |',
-        '|---' * 2 + '|---:' * len(columns) + '|',
-    ]
-    for (encoder, setting), values in lines.items():
-        cells = [values.get(name, '') for name in columns]
-        text.append(f'| {encoder} | {setting} | ' + ' | '.join(cells) + ' |')
-    text += [
-        f'\n\\* {row["encoder"]}, {row["task"]}: {row["error"]}' for row in rows if row['error']
-    ]
-    return '\n'.join(text) + '\n'
 
 
 def write(args: argparse.Namespace, rows: list[dict]) -> None:
     """Write what there is so far; a file is either old or new."""
-    contents = {args.json: json.dumps(rows, indent=1), args.markdown: table(rows)}
-    for path, text in contents.items():
-        if path is not None:
-            write_file(path, text.encode())
+    if args.json:
+        write_json(args.json, rows)
+    if args.markdown:
+        write_file(args.markdown, table(rows))
 
 
 def run(args: argparse.Namespace) -> list[dict]:
@@ -163,8 +130,8 @@ def run(args: argparse.Namespace) -> list[dict]:
     rows, predictions = [], {task: {} for task in tasks}
     for weights, name in names.items():
         for task in tasks:
-            cfg = benchmark_config(args, task)
-            out = args.work_dir / name.replace('/', '_') / f'{task}_{args.protocol}'
+            cfg = task_config(args, task)
+            out = args.work_dir / evaluation_folder(cfg, weights)
             cfg.work_dir, cfg.test_evaluator.out_dir = str(out), str(out / 'predictions')
             # Loggers are found by this name: every evaluation has a file of its own.
             cfg.experiment_name = f'{out}_{len(rows)}'
@@ -191,7 +158,7 @@ def run(args: argparse.Namespace) -> list[dict]:
 
 def draw(args: argparse.Namespace, task: str, predictions: dict[str, Path]) -> None:
     """Write a picture of every clip of a task, with the encoders that got to its end."""
-    dataset = DATASETS.build(benchmark_config(args, task).test_dataloader.dataset)
+    dataset = DATASETS.build(task_config(args, task).test_dataloader.dataset)
     for index in range(len(dataset)):
         name = dataset.get_data_info(index)['sequence'].replace('/', '_')
         picture = draw_propagation(dataset, index, predictions)[..., ::-1]

@@ -9,8 +9,6 @@ as initialised. Photographs: FOLDER/{train,val}/<class>/*.jpg, or FOLDER/<class>
 
 import argparse
 import sys
-import time
-from collections.abc import Iterator
 
 import torch
 from mmengine.config import Config, DictAction
@@ -27,6 +25,7 @@ from mmvideomac.utils.config import load_config
 from mmvideomac.utils.errors import UserError, reports_errors
 from mmvideomac.utils.files import write_json
 from mmvideomac.utils.logging import quiet
+from mmvideomac.utils.progress import progress
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -54,27 +53,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help='override settings of the config, e.g. val_dataloader.num_workers=8',
     )
     return parser.parse_args(argv)
-
-
-class Progress:
-    """A loader that says how far it is, on stderr."""
-
-    def __init__(self, loader: DataLoader, name: str) -> None:
-        self.loader, self.name = loader, name
-
-    def __iter__(self) -> Iterator:
-        start = said = time.monotonic()
-        for done, batch in enumerate(self.loader):
-            now = time.monotonic()
-            if now - said > 5:
-                eta = (now - start) / done * (len(self.loader) - done)
-                print(
-                    f'{self.name}: batch {done}/{len(self.loader)}, {eta:.0f} s left',
-                    file=sys.stderr,
-                    flush=True,
-                )
-                said = now
-            yield batch
 
 
 def build_loaders(cfg: Config, data_root: str | None) -> dict[str, DataLoader]:
@@ -119,7 +97,7 @@ def evaluate(args: argparse.Namespace, cfg: Config, states: dict[str, dict | Non
             load_encoder(model.backbone, state, name, args.network)
         model.to(get_device())
         train, val = (
-            extract_image_features(model, Progress(loader, f'{name}, {split}'))
+            extract_image_features(model, progress(loader, what=f'{name}, {split}', unit='batch'))
             for split, loader in loaders.items()
         )
         accuracy = knn_accuracy(train, val, args.k, args.temperature)

@@ -17,6 +17,7 @@ is kept if the video breaks midway, or on Ctrl-C.
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -53,8 +54,15 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     add('--protocol', help='default: that of a benchmark config, else videomac')
     add('--stage', type=int, nargs='+', help='counted from 1; several are concatenated')
-    add('--stride', type=int, help='pixels per feature cell')
+    add('--stride', type=int, help='pixels of the input per feature cell')
     add('--stride-method', choices=STRIDE_METHODS, help='how the stage comes to it')
+    add(
+        '--input-size',
+        type=int,
+        metavar='N',
+        help='short side at which frames enter the encoder; default: that of the protocol for '
+        'masks, 480 for points',
+    )
     add('--network', choices=['online', 'target'], help='of a pre-training checkpoint')
     add('--start', type=int, default=0, metavar='N', help='number of the first frame, from 0')
     add('--max-frames', type=int, metavar='N', help='end after so many')
@@ -84,15 +92,22 @@ def run(args: argparse.Namespace) -> PropagationResult:
         stride=args.stride,
         stride_method=args.stride_method,
         network=args.network,
+        input_size=args.input_size,
     )
-    return inferencer(
-        frames,
-        first_mask=args.first_mask,
-        first_points=args.points,
-        out=args.out,
-        labels_out=args.labels_out,
-        keep_labels=False,
-    )
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        return inferencer(
+            frames,
+            first_mask=args.first_mask,
+            first_points=args.points,
+            out=args.out,
+            labels_out=args.labels_out,
+            keep_labels=False,
+        )
+
+
+def _show_warning(message: Warning, *_: object) -> None:
+    print(f'tools/propagate.py: {message}', file=sys.stderr, flush=True)
 
 
 @reports_errors

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import sys
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.utils import ProgressBar
 
 from mmvideomac.datasets import VideoReadError
 from mmvideomac.datasets.video_frames import VideoFrames
@@ -27,6 +26,7 @@ from mmvideomac.evaluation.benchmark import (
 from mmvideomac.evaluation.label_propagation import LabelPropagation
 from mmvideomac.registry import MODELS
 from mmvideomac.utils.logging import quiet
+from mmvideomac.utils.progress import progress
 
 from .first_label import first_mask as read_first_mask
 from .first_label import first_points as read_first_points
@@ -49,12 +49,14 @@ class PropagationResult:
         labels: uint8 (T, H, W) of ids, or float64 (2, J, T) of points, x and y in pixels
             from 0, -1 for what is not seen. None if they were not to be kept.
         error: What stopped it after these frames, if anything.
+        warning: Which objects are too small to be followed, if any.
     """
 
     setting: str
     num_frames: int
     labels: np.ndarray | None = None
     error: str | None = None
+    warning: str | None = None
 
 
 class LabelPropagationInferencer:
@@ -69,7 +71,8 @@ class LabelPropagationInferencer:
     >>> for frame, points in inferencer.follow('clip.mp4', first_points={'nose': [120, 80]}): ...
 
     Masks follow the rules that a protocol has for DAVIS (those for VIP if the config is
-    one of ``configs/benchmarks/vip``), points those for JHMDB.
+    one of ``configs/benchmarks/vip``), points those for JHMDB, but at the aspect of the
+    video and to a fraction of a cell.
 
     Args:
         model: Config, or path of one: of pre-training, of an mmpretrain model, or of
@@ -79,7 +82,9 @@ class LabelPropagationInferencer:
         device: Default: a GPU if there is one.
         **settings: Fields of :class:`~mmvideomac.evaluation.LabelPropagation` to change:
             ``protocol`` (default ``'videomac'``), ``stage``, ``stride``,
-            ``stride_method``, ``network``, ``rules``. None leaves that of the config.
+            ``stride_method``, ``network``, ``rules``, ``input_size``. None leaves that of
+            the config. Frames enter the encoder with a short side of ``input_size`` pixels:
+            by default as the protocol has it for masks, and 480 for points.
 
     Raises:
         FileNotFoundError, ValueError: if the config or checkpoint is missing, holds no
@@ -121,21 +126,19 @@ class LabelPropagationInferencer:
             Frame uint8 (H, W, 3), RGB, and label: ids, uint8 (H, W), or points,
             float64 (2, J), x and y in pixels from 0, -1 for a point that is not seen.
 
+        Warns:
+            UserWarning: naming the objects that are smaller than a cell of the features,
+                which are not followed.
+
         Raises:
             FileNotFoundError, ValueError, VideoReadError: at once for what the arguments
                 name; a VideoReadError also from the iterator, where the video breaks.
         """
-        if (first_mask is None) == (first_points is None):
-            raise ValueError('give either a first mask or first points')
         clip = video if isinstance(video, VideoFrames) else VideoFrames(video)
-        shown, encoded = tee(clip)
-        if first_mask is not None:
-            label = read_first_mask(first_mask, clip.size)
-            labels = self._model(self._mask_task).follow_masks(encoded, label)
-        else:
-            label, _ = read_first_points(first_points, clip.size)
-            labels = self._model('jhmdb').follow_points(encoded, label)
-        return ((frame, label.numpy()) for frame, label in zip(shown, labels, strict=False))
+        frames, warning = self._follow(clip, first_mask, first_points)
+        if warning:
+            warnings.warn(warning, stacklevel=2)
+        return frames
 
     def __call__(
         self,
@@ -159,6 +162,9 @@ class LabelPropagationInferencer:
             keep_labels: Whether to return the labels, which takes memory.
             show_progress: On stderr, with the remaining time.
 
+        Warns:
+            UserWarning: as :meth:`follow`; it is in the result too.
+
         Returns:
             The result. If the video breaks midway, that of the frames before, with the
             ``error``; what was written of them is kept, also if it is interrupted.
@@ -170,12 +176,14 @@ class LabelPropagationInferencer:
         if labels_out is not None and out is None:
             raise ValueError('labels_out goes with out, the overlay video')
         clip = video if isinstance(video, VideoFrames) else VideoFrames(video)
-        frames = self.follow(clip, first_mask=first_mask, first_points=first_points)
-        task = self._mask_task if first_points is None else 'jhmdb'
-        result, labels = PropagationResult(self._model(task).description, 0), []
+        frames, warning = self._follow(clip, first_mask, first_points)
+        task = self._mask_task if first_points is None else 'points'
+        result, labels = PropagationResult(self._model(task).description, 0, warning=warning), []
         writer = out and _writer(clip, first_mask, first_points, out, labels_out)
-        bar = ProgressBar(len(clip), file=sys.stderr) if show_progress else None
-        with writer or nullcontext():
+        if warning:
+            warnings.warn(warning, stacklevel=2)
+        bar = progress(total=len(clip), unit='frame', disable=not show_progress)
+        with writer or nullcontext(), bar:
             try:
                 for name, (frame, label) in zip(clip.names, frames, strict=False):
                     if writer:
@@ -183,18 +191,36 @@ class LabelPropagationInferencer:
                     if keep_labels:
                         labels.append(label)
                     result.num_frames += 1
-                    if bar:
-                        bar.update()
+                    bar.update()
             except VideoReadError as error:
                 if not result.num_frames:
                     raise
                 result.error = str(error)
-            finally:
-                if bar:
-                    print(file=sys.stderr)
         if keep_labels:
             result.labels = np.stack(labels, 0 if first_points is None else -1)
         return result
+
+    def _follow(
+        self,
+        clip: VideoFrames,
+        first_mask: PathLike | np.ndarray | None,
+        first_points: PathLike | Points | None,
+    ) -> tuple[Iterator[tuple[np.ndarray, np.ndarray]], str | None]:
+        """Frames with their labels, and what to warn of."""
+        if (first_mask is None) == (first_points is None):
+            raise ValueError('give either a first mask or first points')
+        shown, encoded = tee(clip)
+        warning = None
+        if first_mask is not None:
+            label = read_first_mask(first_mask, clip.size)
+            model = self._model(self._mask_task)
+            warning = _too_small(model, label, clip.size)
+            labels = model.follow_masks(encoded, label)
+        else:
+            label, _ = read_first_points(first_points, clip.size)
+            labels = self._model('points').follow_points(encoded, label)
+        pairs = zip(shown, labels, strict=False)
+        return ((frame, label.numpy()) for frame, label in pairs), warning
 
     def _model(self, task: str) -> LabelPropagation:
         """The encoder with the rules of a task."""
@@ -211,6 +237,25 @@ class LabelPropagationInferencer:
             model = MODELS.build({**self.config.model, 'task': task})
             model.init_weights()
         return model.to(self.device).eval()
+
+
+def _too_small(model: LabelPropagation, label: np.ndarray, size: tuple[int, int]) -> str | None:
+    """What to say of objects that cannot be followed."""
+    ids, stride = model.too_small(label, size)
+    if not ids:
+        return None
+    input_size = model.settings.input_size(*size)
+    height, width = (
+        model.extractor.stride * video / input
+        for video, input in zip(size, input_size, strict=True)
+    )
+    advice = f'at stride {stride}' if stride else 'with a larger input size'
+    names = ', '.join(map(str, ids))
+    return (
+        f'{"object" if len(ids) == 1 else "objects"} {names} cannot be followed: smaller than a '
+        f'cell of the features, which is {width:.0f}x{height:.0f} pixels of the video; {advice} '
+        'that would be possible'
+    )
 
 
 def _writer(

@@ -1,11 +1,9 @@
-"""One evaluation: a benchmark config, and the weights of an encoder."""
+"""One evaluation: a benchmark config, the encoder it is of, and its weights."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
 from mmengine.runner import Runner
@@ -129,12 +127,3 @@ def load_weights(model: LabelPropagation, weights: str) -> None:
         model.init_weights()
     else:
         load_encoder(model.extractor.backbone, read_state_dict(weights), weights, model.network)
-
-
-def short_names(paths: Iterable[str]) -> dict[str, str]:
-    """Path -> the end of it that tells it from the others."""
-    parts = {path: Path(path).parts for path in paths}
-    length = 1
-    while len({names[-length:] for names in parts.values()}) < len(set(parts.values())):
-        length += 1
-    return {path: '/'.join(names[-length:]) for path, names in parts.items()}

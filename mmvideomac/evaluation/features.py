@@ -14,6 +14,9 @@ from .stages import EncoderStages
 #: How the features of a stage come to the wanted stride.
 STRIDE_METHODS = ('native', 'unit_stride', 'dilation', 'enlarged_input', 'resample')
 
+# Share of the squared length of features that goes to the place, and radians per cell.
+_PLACE_WEIGHT, _PLACE_ANGLE = 0.01, 0.02
+
 
 class FeatureExtractor(nn.Module):
     """Features of a frame from one or more stages of an encoder, at a chosen stride.
@@ -147,6 +150,25 @@ class FeatureExtractor(nn.Module):
         y, x = torch.meshgrid(*axes, indexing='ij')
         places = torch.stack([x, y], -1)[None]
         return F.grid_sample(features, places, padding_mode='border', align_corners=False)
+
+
+def with_places(features: Tensor) -> Tensor:
+    """Features in which of cells that look alike the nearer is the more similar.
+
+    Cells of a wall or the sky are equal within rounding, and which of them is the most similar
+    would be arbitrary. The cosine of cells d apart falls by about 1e-6 d^2: ten times the
+    rounding of single precision, and nothing beside any temperature.
+
+    Args:
+        features: (C, h, w), of length 1 along C.
+
+    Returns:
+        (C + 4, h, w), of length 1.
+    """
+    angles = [_PLACE_ANGLE * torch.arange(n, device=features.device) for n in features.shape[1:]]
+    y, x = torch.meshgrid(*angles, indexing='ij')
+    places = torch.stack([y.sin(), y.cos(), x.sin(), x.cos()]).to(features)
+    return torch.cat([features * (1 - _PLACE_WEIGHT) ** 0.5, places * (_PLACE_WEIGHT / 2) ** 0.5])
 
 
 def _as_list(stage: int | Sequence[int]) -> list[int]:

@@ -53,7 +53,8 @@ def knn_accuracy(
         val: Likewise, of the images to be classified.
         ks: Numbers of neighbours.
         temperature: Positive.
-        chunk: Images classified at a time, which bounds the memory (chunk, N).
+        chunk: Images classified at a time, which bounds the memory: (chunk, N) similarities and
+            (chunk, classes) votes.
 
     Returns:
         Accuracy in percent, by k.
@@ -64,13 +65,14 @@ def knn_accuracy(
     features, labels = train
     if max(ks) > len(labels):
         raise ValueError(f'{max(ks)} neighbours of only {len(labels)} training images')
-    votes_of = F.one_hot(labels, int(max(labels.max(), val[1].max())) + 1).to(features.dtype)
+    classes = int(max(labels.max(), val[1].max())) + 1
     correct = dict.fromkeys(ks, 0)
     for queries, truth in zip(val[0].split(chunk), val[1].split(chunk), strict=True):
         similarity, nearest = (queries @ features.T).topk(max(ks), dim=1)
         # Relative to the nearest one: the same votes, without overflow.
         weights = ((similarity - similarity[:, :1]) / temperature).exp()
-        votes = votes_of[nearest] * weights[..., None]  # (chunk, k, classes)
         for k in ks:
-            correct[k] += int((votes[:, :k].sum(1).argmax(1) == truth).sum())
+            votes = weights.new_zeros(len(weights), classes)
+            votes.scatter_add_(1, labels[nearest[:, :k]], weights[:, :k])
+            correct[k] += int((votes.argmax(1) == truth).sum())
     return {k: 100 * count / len(val[1]) for k, count in correct.items()}

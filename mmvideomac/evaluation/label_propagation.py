@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -18,15 +19,19 @@ from torch import Tensor
 from mmvideomac.checkpoint.loading import load_encoder
 from mmvideomac.registry import MODELS
 
-from .features import FeatureExtractor
+from .features import FeatureExtractor, with_places
 from .labels import (
+    INVISIBLE,
+    heatmaps_to_points,
     labels_to_state,
+    lost_objects,
+    points_to_heatmaps,
     points_to_state,
     state_to_labels,
     state_to_points,
 )
 from .propagation import propagate
-from .protocols import TASKS, Protocol, get_protocol
+from .protocols import TASKS, InputSize, Protocol, get_protocol
 
 
 @MODELS.register_module()
@@ -46,7 +51,8 @@ class LabelPropagation(BaseModel):
 
     Args:
         backbone (dict): the encoder, one of ours or of mmpretrain's.
-        task (str): ``'davis'``, ``'vip'`` or ``'jhmdb'``.
+        task (str): ``'davis'``, ``'vip'`` or ``'jhmdb'``; ``'points'`` for points through
+            any video.
         protocol (str | Protocol): what is done exactly, see
             :func:`~mmvideomac.evaluation.protocols.get_protocol`.
         stage (int | Sequence[int]), stride (int | None), stride_method (str): the
@@ -55,6 +61,8 @@ class LabelPropagation(BaseModel):
             ``'target'``, its moving average.
         rules (dict, optional): fields of the protocol's ``PropagationRules`` to
             change, for ablations: ``dict(topk=7)``.
+        input_size (int, optional): short side, in pixels, at which frames enter the
+            encoder, their aspect kept. Default: the size of the protocol.
         mean, std (Sequence[float]): of the pixels (0..255, RGB) in training.
 
     Raises:
@@ -72,6 +80,7 @@ class LabelPropagation(BaseModel):
         stride_method: str = 'enlarged_input',
         network: str = 'online',
         rules: dict | None = None,
+        input_size: int | None = None,
         mean: Sequence[float] = (123.675, 116.28, 103.53),
         std: Sequence[float] = (58.395, 57.12, 57.375),
     ) -> None:
@@ -90,6 +99,11 @@ class LabelPropagation(BaseModel):
         except TypeError as error:
             raise ValueError(f'unknown rule of propagation in {self._changes}') from error
         self.settings = replace(self.settings, rules=changed)
+        if input_size is not None:
+            if not isinstance(input_size, int) or input_size < 1:
+                raise ValueError(f'input_size must be a number of pixels, not {input_size!r}')
+            self.settings = replace(self.settings, input_size=InputSize(input_size))
+            self._changes['input size'] = input_size
         self.extractor = FeatureExtractor(MODELS.build(backbone), stage, stride, stride_method)
         self.register_buffer('mean', torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer('std', torch.tensor(std).view(3, 1, 1), persistent=False)
@@ -125,22 +139,23 @@ class LabelPropagation(BaseModel):
             mode (str): only ``'predict'``.
 
         Returns:
-            The samples with ``pred_masks``, uint8 (T, H, W), or, for JHMDB,
-            ``pred_points``, float64 (2, J, T), x and y in pixels from 0, -1 for
-            invisible joints. Frame 0 is as given. Of a protocol that scores at the
+            The samples with ``pred_masks``, uint8 (T, H, W), or, for JHMDB and points,
+            ``pred_points``, float64 (2, J, T), x and y in pixels from 0, -1
+            for invisible ones. Frame 0 is as given. Of a protocol that scores at the
             input size, that is the size of the masks, and becomes ``ori_shape``.
         """
         if mode != 'predict':
             raise ValueError(f'label propagation has no mode {mode!r}: nothing is trained')
         for clip, sample in zip(inputs, data_samples, strict=True):
-            follow = self.follow_points if self.task == 'jhmdb' else self.follow_masks
+            others = dict(jhmdb=self.follow_joints, points=self.follow_points)
+            follow = others.get(self.task, self.follow_masks)
             labels, length = [], len(sample.frame_names)
             if getattr(self.settings, 'score_at_input_size', False):
                 _resize_label(sample, self.settings.input_size(*sample.ori_shape))
             for label in follow(clip, sample.first_label):
                 labels.append(label)
                 self.on_frame(sample.sequence, len(labels), length)
-            if self.task == 'jhmdb':
+            if self.task in others:
                 sample.set_data(dict(pred_points=torch.stack(labels, -1)))
             else:
                 sample.set_data(dict(pred_masks=torch.stack(labels)))
@@ -179,10 +194,71 @@ class LabelPropagation(BaseModel):
             )
             yield labels.cpu()
 
+    def too_small(
+        self, first_label: np.ndarray, frame_size: tuple[int, int]
+    ) -> tuple[list[int], int | None]:
+        """Objects that :meth:`follow_masks` would lose, since no cell of the features is theirs.
+
+        Args:
+            first_label: Ids, uint8 (H, W), 0 = background.
+            frame_size: (height, width) of the frames.
+
+        Returns:
+            Their ids, and the coarsest stride, a half or less of the present one, that
+            holds them all; None if there is none.
+        """
+        size, stride = self.settings.input_size(*frame_size), self.extractor.stride
+
+        def lost(stride: int) -> list[int]:
+            grid = math.ceil(size[0] / stride), math.ceil(size[1] / stride)
+            task = self.settings
+            return lost_objects(first_label, grid, task.label_in, size, task.min_max)
+
+        ids = lost(stride) if first_label.any() else []
+        finer = [stride // 2**i for i in range(1, stride.bit_length())] if ids else []
+        return ids, next((stride for stride in finer if not lost(stride)), None)
+
     def follow_points(
         self, frames: Iterable[np.ndarray], first_points: np.ndarray
     ) -> Iterator[Tensor]:
-        """Propagate points, lazily.
+        """Propagate points through any video, lazily. The task is ``'points'``.
+
+        What the cells cannot tell of the place of a point in the first frame is added to
+        all later ones: it moves with what is around it.
+
+        Args:
+            frames: uint8 (H, W, 3), RGB, of one size.
+            first_points: (2, J), x and y in pixels of the frames from 0; NaN for a point
+                that is not labelled.
+
+        Yields:
+            For every frame float64 (2, J) within it, -1 for an invisible point, on the CPU.
+
+        Raises:
+            ValueError: as :meth:`follow_masks`.
+        """
+        first, frames = _first(frames)
+        height, width = first.shape[:2]
+        frames, size = self._sized(frames)
+        stride = self.extractor.stride
+        cell = stride * height / size[0], stride * width / size[1]
+        points = torch.as_tensor(first_points, dtype=torch.float64)
+        heatmaps = points_to_heatmaps(points, cell, self.extractor.grid_size(*size))
+        offsets = points - heatmaps_to_points(heatmaps, cell)
+        border = torch.tensor([[width - 1.0], [height - 1.0]], dtype=torch.float64)
+        features = (with_places(self.encode(frame)) for frame in frames)
+        states = propagate(features, heatmaps, self.settings.rules)
+        for number, state in enumerate(states):
+            if number == 0:
+                yield points.clone()
+                continue
+            found = (heatmaps_to_points(state, cell) + offsets).clamp(min=0).minimum(border)
+            yield found.nan_to_num(INVISIBLE)
+
+    def follow_joints(
+        self, frames: Iterable[np.ndarray], first_points: np.ndarray
+    ) -> Iterator[Tensor]:
+        """Propagate the joints of JHMDB as the protocol does it, lazily.
 
         Args:
             frames: uint8 (H, W, 3), RGB, of one size.
@@ -195,12 +271,9 @@ class LabelPropagation(BaseModel):
         Raises:
             ValueError: as :meth:`follow_masks`.
         """
-        frames = iter(frames)
-        first = next(frames, None)
-        if first is None:
-            return
+        first, frames = _first(frames)
         shape = first.shape[:2]
-        frames, size = self._sized(chain([first], frames))
+        frames, size = self._sized(frames)
         grid = self.extractor.grid_size(*size)
         state = points_to_state(first_points, shape, grid, self.settings)
         states = propagate(map(self.encode, frames), state, self.settings.rules)
@@ -217,10 +290,7 @@ class LabelPropagation(BaseModel):
 
     def _sized(self, frames: Iterable[np.ndarray]) -> tuple[Iterator[np.ndarray], tuple[int, int]]:
         """Frames at the input size of the protocol, and that (height, width)."""
-        frames = iter(frames)
-        first = next(frames, None)
-        if first is None:
-            raise ValueError('the clip has no frames')
+        first, frames = _first(frames)
         size = self.settings.input_size(*first.shape[:2])
 
         def resize(frame: np.ndarray) -> np.ndarray:
@@ -231,7 +301,7 @@ class LabelPropagation(BaseModel):
                 )
             return mmcv.imresize(frame, size[::-1], interpolation='bilinear')
 
-        return map(resize, chain([first], frames)), size
+        return map(resize, frames), size
 
 
 @MODELS.register_module()
@@ -251,6 +321,15 @@ class MeanColor(BaseModule):
     def forward(self, x: Tensor) -> tuple[Tensor]:
         """(B, 3, H, W) -> one map (B, 3, H / stride, W / stride)."""
         return (F.avg_pool2d(x, self.stride),)
+
+
+def _first(frames: Iterable[np.ndarray]) -> tuple[np.ndarray, Iterator[np.ndarray]]:
+    """The first frame, and all of them."""
+    frames = iter(frames)
+    first = next(frames, None)
+    if first is None:
+        raise ValueError('the clip has no frames')
+    return first, chain([first], frames)
 
 
 def _resize_label(sample: DataSample, size: tuple[int, int]) -> None:

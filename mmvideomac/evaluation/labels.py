@@ -17,7 +17,12 @@ from torch import Tensor
 
 from .protocols import PoseTask
 
-INVISIBLE = -1.0  # both coordinates of a joint that cannot be seen
+INVISIBLE = -1.0  # both coordinates of a joint or point that cannot be seen
+
+# Of points in any video, in cells. CRW draws joints so, and VFS: its 4 of 320 pixels are half a
+# cell of stride 8.
+_POINT_SIGMA = 0.5
+_POINT_WINDOW = 2  # cells around the strongest one; the Gaussian ends at 3 sigma
 
 
 def labels_to_state(
@@ -158,6 +163,79 @@ def state_to_points(state: Tensor, frame_size: tuple[int, int], task: PoseTask) 
     points = torch.stack([(sites % width * values).sum(0), (sites // width * values).sum(0)])
     points = points / _scale(frame_size, maps.shape[1:]).to(points)
     return points.masked_fill(flat.sum(0) == 0, INVISIBLE)
+
+
+def lost_objects(
+    label: Tensor | np.ndarray,
+    grid: tuple[int, int],
+    method: Literal['nearest', 'bilinear'],
+    input_size: tuple[int, int],
+    min_max: bool,
+) -> list[int]:
+    """Objects that are too small for the grid: the state of frame 0 itself shows nothing of them.
+
+    Args:
+        label, grid, method, input_size: See :func:`labels_to_state`.
+        min_max: See :func:`state_to_labels`.
+
+    Returns:
+        Their ids, ascending.
+    """
+    ids, state = labels_to_state(label, grid, method, input_size)
+    shown = state_to_labels(state, ids, input_size, input_size, min_max)
+    return sorted({*ids} - {0, *shown.unique().tolist()})
+
+
+def points_to_heatmaps(points: Tensor, cell: tuple[float, float], grid: tuple[int, int]) -> Tensor:
+    """Gaussians on the grid of the features, centred where the points are.
+
+    Args:
+        points: float (2, J): x and y in pixels of the frame, counted from 0.
+        cell: (height, width) in pixels of the frame.
+        grid: (h, w) of the features.
+
+    Returns:
+        float32 (J, h, w); zero beyond three sigma, and for a point of NaN.
+
+    Raises:
+        ValueError: if no point is within the frame.
+    """
+    profiles = []
+    for values, size, cells in zip(points, reversed(cell), reversed(grid), strict=True):
+        centres = (values.double() + 0.5) / size - 0.5
+        distances = (torch.arange(cells) - centres[:, None]) / _POINT_SIGMA
+        profiles.append(torch.exp(-(distances**2) / 2) * (distances.abs() <= 3))
+    across, down = profiles
+    heatmaps = torch.nan_to_num(down[:, :, None] * across[:, None, :]).float()
+    if not heatmaps.any():
+        raise ValueError('the first label is empty: no point is within the frame')
+    return heatmaps
+
+
+def heatmaps_to_points(heatmaps: Tensor, cell: tuple[float, float]) -> Tensor:
+    """The mean of the cells around the strongest one of each map, by strength.
+
+    The local soft argmax of TAP-Net (Doersch et al., "TAP-Vid", NeurIPS 2022).
+
+    Args:
+        heatmaps: float (J, h, w), not negative.
+        cell: (height, width) in pixels of the frame.
+
+    Returns:
+        float64 (2, J), x and y in pixels of the frame, counted from 0, on the CPU; NaN for
+        an empty map.
+    """
+    heatmaps = heatmaps.double().cpu()
+    width = heatmaps.size(2)
+    peaks = heatmaps.flatten(1).argmax(1)[:, None]
+    rows, columns = (torch.arange(cells) for cells in heatmaps.shape[1:])
+    near_rows = (rows - peaks // width).abs() <= _POINT_WINDOW  # (J, h)
+    near_columns = (columns - peaks % width).abs() <= _POINT_WINDOW
+    weights = heatmaps * near_rows[:, :, None] * near_columns[:, None, :]
+    weights = weights / weights.sum((1, 2), keepdim=True)
+    x = weights.sum(1) @ (columns + 0.5).double() * cell[1] - 0.5
+    y = weights.sum(2) @ (rows + 0.5).double() * cell[0] - 0.5
+    return torch.stack([x, y])
 
 
 def draw_points(points: Tensor, size: tuple[int, int], sigma: float) -> Tensor:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-TASKS = ('davis', 'vip', 'jhmdb')
+TASKS = ('davis', 'vip', 'jhmdb', 'points')
 
 
 @dataclass(frozen=True)
@@ -144,6 +144,19 @@ class PoseTask:
 
 
 @dataclass(frozen=True)
+class PointTask:
+    """Propagation of points through any video, at the aspect that it has.
+
+    Attributes:
+        rules: Of propagation.
+        input_size: Of the frames.
+    """
+
+    rules: PropagationRules
+    input_size: InputSize = InputSize(480)
+
+
+@dataclass(frozen=True)
 class Protocol:
     """What is done for each task, and where that is from."""
 
@@ -152,6 +165,15 @@ class Protocol:
     vip: MaskTask
     jhmdb: PoseTask
     source: str
+
+    @property
+    def points(self) -> PointTask:
+        """Points through any video, by the rules for JHMDB.
+
+        But the clip is always padded with its first frame: while there are fewer frames than
+        ``topk``, even what stands still is blended with what merely looks alike.
+        """
+        return PointTask(replace(self.jhmdb.rules, first_frame_again='padding'))
 
 
 _VIP_SIZE = InputSize((560, 560))

@@ -24,6 +24,14 @@ def square_clip(length: int = 5, seed: int = 0) -> tuple[np.ndarray, np.ndarray]
     return frames, masks
 
 
+def still_clip(size: tuple[int, int], length: int = 4) -> np.ndarray:
+    """Frames uint8 (T, H, W, 3), all alike, without two patches that look alike."""
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (size[0] // 6 + 2, size[1] // 6 + 2, 3), dtype=np.uint8)
+    image = Image.fromarray(coarse).resize((size[1], size[0]), Image.Resampling.BICUBIC)
+    return np.stack([np.asarray(image)] * length)
+
+
 def _write(folder: Path, names: list[str], images: np.ndarray, mode: str | None = None) -> None:
     folder.mkdir(parents=True)
     for name, image in zip(names, images, strict=True):

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from mmengine.registry import DefaultScope
 from torch import nn
 
-from mmvideomac.evaluation.features import FeatureExtractor
+from mmvideomac.evaluation.features import FeatureExtractor, with_places
 from mmvideomac.registry import MODELS
 from tests.test_models.utils import ARCH, NARROW, randomize
 
@@ -191,3 +191,17 @@ def test_mean_color():
 def test_settings_that_cannot_be(settings, message):
     with pytest.raises(ValueError, match=message):
         FeatureExtractor(build('v2'), *settings)
+
+
+def test_places_part_cells_that_look_alike():
+    same = with_places(torch.ones(4, 30, 40) / 2)
+    assert same.shape == (8, 30, 40)
+    torch.testing.assert_close(same.norm(dim=0), torch.ones(30, 40))
+    similarity = torch.einsum('chw,c->hw', same, same[:, 12, 20])
+    assert similarity.flatten().topk(5).indices.sort().values.tolist() == [
+        12 * 40 + 20 + offset for offset in (-40, -1, 0, 1, 40)
+    ]
+    assert similarity.min() > 1 - 1e-3
+    features = F.normalize(torch.randn(6, 5, 7), dim=0).flatten(1)
+    change = with_places(features.view(6, 5, 7)).flatten(1)
+    assert (change.t() @ change - features.t() @ features).abs().max() < 0.03

@@ -13,7 +13,12 @@ from mmvideomac.evaluation import (
     state_to_labels,
     state_to_points,
 )
-from mmvideomac.evaluation.labels import draw_points
+from mmvideomac.evaluation.labels import (
+    draw_points,
+    heatmaps_to_points,
+    lost_objects,
+    points_to_heatmaps,
+)
 
 CRW, VFS = get_protocol('crw').jhmdb, get_protocol('vfs').jhmdb
 
@@ -198,6 +203,40 @@ def test_pixels_are_read_after_upsampling():
     state[0, 1, 2] = 1
     x, y = state_to_points(state, (32, 32), VFS)[:, 0].tolist()
     assert x == pytest.approx(8 * 2.5 - 0.5, abs=0.6) and y == pytest.approx(8 * 1.5 - 0.5, abs=0.6)
+
+
+def test_points_between_cells_survive_the_way_there_and_back():
+    grid, cell = (12, 20), (9.0, 7.5)
+    points = torch.rand(2, 200, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    points[0], points[1] = 8 + points[0] * 134, 9 + points[1] * 90  # a cell from the border
+    heatmaps = points_to_heatmaps(points, cell, grid)
+    assert heatmaps.shape == (200, *grid) and heatmaps.dtype == torch.float32
+    errors = (heatmaps_to_points(heatmaps, cell) - points).abs() / torch.tensor([[7.5], [9.0]])
+    # A sampled Gaussian of half a cell is up to 4 pi sigma^2 exp(-2 pi^2 sigma^2) = 0.023 of a
+    # cell off; what is cut off beyond 3 sigma adds up to 0.01.
+    assert errors.max() < 0.04
+
+
+def test_points_near_the_border_have_a_heatmap():
+    points = torch.tensor([[0.0, 149, 0, 149], [0, 107, 107, 0]])
+    for heatmap in points_to_heatmaps(points, (9.0, 7.5), (12, 20)):
+        assert heatmap.max() > 0.3
+
+
+def test_a_far_weaker_place_does_not_pull():
+    maps = torch.zeros(1, 10, 10)
+    maps[0, 2, 2], maps[0, 2, 3], maps[0, 8, 8] = 0.6, 0.2, 0.5
+    point = heatmaps_to_points(maps, (4.0, 4.0))[:, 0]
+    assert point.tolist() == pytest.approx([4 * (2.5 + 0.25) - 0.5, 4 * 2.5 - 0.5])
+    assert heatmaps_to_points(0 * maps, (4.0, 4.0)).isnan().all()
+
+
+@pytest.mark.parametrize(('method', 'min_max'), [('nearest', True), ('bilinear', False)])
+def test_objects_that_the_grid_does_not_show(method, min_max):
+    mask = torch.zeros(64, 96, dtype=torch.uint8)
+    mask[8:40, 8:40], mask[48, 48], mask[42:58, 72:88] = 1, 3, 9
+    assert lost_objects(mask, (8, 12), method, (64, 96), min_max) == [3]
+    assert lost_objects(mask, (64, 96), method, (64, 96), min_max) == []
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,18 @@ def test_names():
     assert all(protocol.source for protocol in PROTOCOLS.values())
 
 
+@pytest.mark.parametrize('protocol', PROTOCOLS.values(), ids=PROTOCOLS)
+def test_points_of_a_user_follow_the_rules_of_jhmdb_at_the_aspect_of_the_video(protocol):
+    rules = protocol.points.rules
+    assert replace(rules, first_frame_again='never') == replace(
+        protocol.jhmdb.rules, first_frame_again='never'
+    )
+    # A cell of a still clip finds itself often enough.
+    assert rules.first_frame_again == 'padding' and rules.context + 1 >= rules.topk
+    assert protocol.points.input_size(1080, 1920) == (480, 853)
+    assert protocol.jhmdb.input_size(1080, 1920) == (320, 320)
+
+
 def test_an_unknown_name_lists_those_there_are():
     with pytest.raises(ValueError, match=r"'dinov2': there are dino, crw, vfs, .*, videomac"):
         get_protocol('dinov2')

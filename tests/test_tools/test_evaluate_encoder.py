@@ -59,7 +59,8 @@ def test_all_tasks_of_several_encoders_in_one_table(config, data, tmp_path, caps
     value = rows[3]['metrics']['davis/J&F']
     assert color.startswith(f'| color | crw, stride 8 | {value:.2f} |')
     assert random.count('|') == head.count('|') == 9
-    assert len(list((tmp_path / 'wd/color/davis_crw/predictions/a').glob('*.png'))) == 3
+    (folder,) = tmp_path.glob('wd/color/davis_crw_*/predictions')
+    assert len(list((folder / 'a').glob('*.png'))) == 3
 
 
 def test_settings_and_clips_are_chosen(config, data, tmp_path):
@@ -78,8 +79,47 @@ def test_settings_and_clips_are_chosen(config, data, tmp_path):
     assert (one['encoder'], two['encoder']) == ('one/epoch_1.pth', 'two/epoch_1.pth')
     assert one['setting'] == 'crw, stage 2+3, stride 8 (dilation)'
     assert one['clips'] == 2 and one['metrics'] == two['metrics']
-    scores = tmp_path / 'wd/one_epoch_1.pth/davis_crw/predictions/scores.json'
+    (scores,) = tmp_path.glob('wd/epoch_1_*/davis_crw_*/predictions/scores.json')
     assert list(json.loads(scores.read_text())['sequences']) == ['a', 'c']
+
+
+def test_no_evaluation_overwrites_another(config, data, tmp_path):
+    arch, paths = Config.fromfile(config).model.backbone.arch, []
+    for seed, name in enumerate(('one', 'two')):
+        torch.manual_seed(seed)
+        paths.append(tmp_path / name / 'epoch_1.pth')
+        paths[-1].parent.mkdir()
+        torch.save(SparseConvNeXtV2(arch=arch).state_dict(), paths[-1])
+    options = [*data[:2], '--protocol', 'crw', '--sequences', 1, '--max-frames', 3]
+    options += ['--work-dir', tmp_path / 'wd']
+    others = [
+        [],
+        ['--stage', 2],
+        ['--stride', 16],
+        ['--stride-method', 'resample'],
+        ['--cfg-options', 'model.rules.topk=7'],
+        ['--max-frames', 4],
+    ]
+    for path in paths:
+        for other in others:
+            assert run(config, path, *options, *other) == 0
+    scores = {path: path.stat().st_mtime_ns for path in tmp_path.glob('wd/**/scores.json')}
+    assert len(scores) == len(paths) * len(others)
+    # Again, beside others and under another name of the folder: in the same place.
+    (tmp_path / 'two').rename(tmp_path / 'three')
+    assert run(config, 'color', tmp_path / 'three/epoch_1.pth', *options) == 0
+    again = {path: path.stat().st_mtime_ns for path in tmp_path.glob('wd/epoch*/**/scores.json')}
+    assert again.keys() == scores.keys() and sum(again[p] != scores[p] for p in scores) == 1
+
+
+def test_json_has_no_nan(tmp_path):
+    tool = load_tool('evaluate_encoder')
+    args = tool.parse_args(['c.py', 'random', '--json', str(tmp_path / 'r.json')])
+    metrics = {'jhmdb/PCK@0.1': float('nan')}
+    row = dict(encoder='random', task='jhmdb', setting='crw', clips=1, error=None, metrics=metrics)
+    tool.write(args, [row])
+    text = (tmp_path / 'r.json').read_text()
+    assert 'NaN' not in text and json.loads(text)[0]['metrics'] == {'jhmdb/PCK@0.1': None}
 
 
 def test_a_benchmark_config_gives_its_features(data, tmp_path):

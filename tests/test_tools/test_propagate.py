@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 import torch
-from mmengine.utils import ProgressBar
 from PIL import Image
 
 from mmvideomac.apis import VideoFrames
+from mmvideomac.apis.propagation_writer import MaskWriter
 from tests.test_apis.clips import (
     LENGTH,
     iou,
@@ -38,11 +38,26 @@ def test_a_file_with_a_mask(clip, tmp_path, capsys):
     assert run(video, '--first-mask', first, '--out', out) == 0
     printed = capsys.readouterr()
     assert f'o.mp4: {LENGTH} frames (videomac, stride 8)' in printed.out
-    assert 'ETA' in printed.err
+    assert 'cannot be followed' not in printed.err
     assert len(VideoFrames(out)) == LENGTH
     for number in range(LENGTH):
         mask = np.array(Image.open(tmp_path / f'new/o_masks/{number:05d}.png'))
         assert iou(mask, masks[number]) > 0.8
+
+
+def test_an_object_that_cannot_be_followed_is_named_on_stderr(clip, tmp_path, capsys):
+    video, _, masks = clip
+    masks[0, 60, 90] = 5
+    first = write_mask(tmp_path / 'small.png', masks[0])
+    options = ['--first-mask', first, '--input-size', 64, '--max-frames', 2]
+    assert run(video, *options, '--out', tmp_path / 'o.mp4') == 0
+    printed = capsys.readouterr()
+    assert 'o.mp4: 2 frames (videomac, input size 64, stride 8)' in printed.out
+    line = printed.err.splitlines()[0]  # the progress of a slow machine follows
+    assert line.startswith('tools/propagate.py: object 5 cannot be followed: smaller than a cell')
+    assert '8x8 pixels of the video; at stride' in line
+    assert run(video, *options, '--stride', 1, '--out', tmp_path / 'o.mp4') == 0
+    assert 'cannot be followed' not in capsys.readouterr().err
 
 
 def test_a_part_of_a_folder_with_points_and_an_encoder(tmp_path):
@@ -74,12 +89,12 @@ def test_a_video_that_breaks_midway(tmp_path, capsys):
 
 
 def test_an_interrupted_run_keeps_what_was_written(clip, tmp_path, monkeypatch, capsys):
-    def update(bar, original=ProgressBar.update):
-        original(bar)
-        if bar.completed == 3:
+    def write_label(writer, name, *args, original=MaskWriter.write_label):
+        if name == '00003':
             raise KeyboardInterrupt
+        original(writer, name, *args)
 
-    monkeypatch.setattr(ProgressBar, 'update', update)
+    monkeypatch.setattr(MaskWriter, 'write_label', write_label)
     out = tmp_path / 'o.mp4'
     assert run(clip[0], '--first-mask', clip[1], '--out', out) == 130
     assert 'interrupted; what was written is kept' in capsys.readouterr().err

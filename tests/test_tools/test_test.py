@@ -9,6 +9,7 @@ import torch
 from mmengine.config import Config
 from PIL import Image
 
+from mmvideomac.evaluation.benchmark import Evaluation
 from mmvideomac.models import SparseConvNeXtV2
 from tests.test_engine.tiny import REPOSITORY
 from tests.test_evaluation.clips import write_davis
@@ -87,6 +88,15 @@ def test_a_clip_that_breaks_midway_keeps_what_is_done(config, tmp_path, capsys):
     assert result['checkpoint'] == 'color' and '00003.png' in result['error']
     assert Image.open(tmp_path / 'out/a/00004.png').mode == 'P'
     assert (tmp_path / 'out/scores.json').exists()
+
+
+def test_results_have_no_nan(config, tmp_path, monkeypatch):
+    tool = load_tool()
+    result = Evaluation('crw', {'davis/J&F': float('nan')}, clips=1)
+    monkeypatch.setattr(tool, 'evaluate', lambda cfg, weights: result)
+    tool.run(tool.parse_args([str(config), 'color', '--work-dir', str(tmp_path)]))
+    text = (tmp_path / 'results.json').read_text()
+    assert 'NaN' not in text and json.loads(text)['metrics'] == {'davis/J&F': None}
 
 
 @pytest.mark.parametrize(

@@ -33,12 +33,8 @@ from mmvideomac.datasets import (
 )
 from mmvideomac.datasets.frame_files import is_image
 from mmvideomac.evaluation import LabelPropagation
-from mmvideomac.evaluation.benchmark import (
-    encoder_settings,
-    load_weights,
-    short_names,
-    use_mean_color,
-)
+from mmvideomac.evaluation.benchmark import encoder_settings, load_weights, use_mean_color
+from mmvideomac.evaluation.compare import short_names
 from mmvideomac.evaluation.features import STRIDE_METHODS
 from mmvideomac.registry import MODELS
 from mmvideomac.utils.config import load_config
