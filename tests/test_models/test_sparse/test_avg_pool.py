@@ -12,7 +12,7 @@ MASK = random_mask(2, (2, 3), 2)
     'pool', [nn.AvgPool2d(2), nn.AvgPool2d(4, (4, 4)), nn.AvgPool2d(2, ceil_mode=True)], ids=str
 )
 def test_windows_side_by_side(pool):
-    x = torch.randn(2, 6, 8, 12, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(2, 6, 8, 12, generator=torch.Generator().manual_seed(0)).double()
     y = sparse_forward(pool, VisiblePatches.from_dense(x, PatchLayout(MASK))).to_dense()
     dense = pool(x)
     hidden = upsample_mask(MASK, dense.size(2) // 2)

@@ -7,8 +7,8 @@ from tests.test_models.utils import random_mask, randomize
 
 def test_each_sample_by_its_own_visible_sites():
     torch.manual_seed(0)
-    norm = randomize(nn.GroupNorm(3, 6))
-    x = torch.randn(2, 6, 8, 12) + 3
+    norm = randomize(nn.GroupNorm(3, 6)).double()
+    x = torch.randn(2, 6, 8, 12, dtype=torch.float64) + 3
     patches = VisiblePatches.from_dense(x, PatchLayout(random_mask(2, (2, 3), 2)))
     y = sparse_forward(norm, patches).features
     for features, normed in zip(patches.features, y, strict=True):

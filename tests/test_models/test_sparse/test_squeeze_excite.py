@@ -10,12 +10,12 @@ CHANNELS = 16
 
 def patches(num_visible=3):
     torch.manual_seed(0)
-    x = torch.randn(2, CHANNELS, 8, 12)
+    x = torch.randn(2, CHANNELS, 8, 12, dtype=torch.float64)
     return x, VisiblePatches.from_dense(x, PatchLayout(random_mask(2, (2, 3), num_visible)))
 
 
 def test_each_sample_by_its_own_visible_sites():
-    layer = randomize(SELayer(CHANNELS, ratio=4))
+    layer = randomize(SELayer(CHANNELS, ratio=4)).double()
     _, x = patches()
     y = sparse_forward(layer, x).features
     for features, gated in zip(x.features, y, strict=True):
@@ -26,7 +26,7 @@ def test_each_sample_by_its_own_visible_sites():
 
 
 def test_is_the_plain_layer_where_nothing_is_masked():
-    layer = randomize(SELayer(CHANNELS, ratio=4))
+    layer = randomize(SELayer(CHANNELS, ratio=4)).double()
     x, sparse = patches(num_visible=6)
     torch.testing.assert_close(sparse_forward(layer, sparse).to_dense(), layer(x))
 
