@@ -169,7 +169,7 @@ def test_clip_that_stands_still(again, keep_ties):
 
 def test_ties_are_kept_beyond_the_kth():
     rules = PropagationRules(0.1, topk=1, context=1, radius=1, neighborhood='square')
-    clip = [torch.ones(2, 1, 3)] * 2
+    clip = [torch.ones(4, 1, 3)] * 2  # of norm 2: any arithmetic has exactly 1
     label = torch.tensor([[[1.0, 0.0, 0.0]], [[0.0, 1.0, 1.0]]])
     kept = list(propagate(clip, label, replace(rules, keep_ties=True)))[1]
     expected = torch.tensor([[[1 / 2, 1 / 3, 0]], [[1 / 2, 2 / 3, 1]]])
