@@ -14,8 +14,9 @@ from mmvideomac.evaluation import get_protocol, propagate, state_to_labels, stat
 
 from . import Difference
 
+#: Ten roundings of 2^-24 in a similarity, over the least temperature, 0.05.
 STATE = 1e-5
-COORDINATES = 1e-4
+COORDINATES = 1e-4  # a state's error times places up to a dozen cells apart
 
 
 def check(path: Path) -> Iterator[Difference]:

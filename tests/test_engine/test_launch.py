@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmvideomac.engine import launch
 from mmvideomac.utils.errors import UserError
 
-from .tiny import tiny_config, write_videos
+from .tiny import SGD, tiny_config, write_videos
 from .toy import train
 
 cuda = pytest.mark.skipif(torch.cuda.is_available(), reason='what happens without a GPU')
@@ -209,7 +209,7 @@ def test_accumulated_batches_train_like_one_large_batch(tmp_path):
     write_videos(tmp_path / 'videos')
 
     def losses(batch_size):
-        cfg = tiny_config(tmp_path / 'videos', epochs=2, workers=0)
+        cfg = tiny_config(tmp_path / 'videos', epochs=2, workers=0, **SGD)
         cfg.train_dataloader.batch_size = batch_size
         cfg.work_dir = str(tmp_path / str(batch_size))
         launch.prepare(cfg)

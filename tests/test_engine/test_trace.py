@@ -2,6 +2,12 @@
 
 A change that should not alter numbers must leave them as they are. One that
 should must say so where it replaces them.
+
+On one machine two runs are the same to the bit. On another the order of its sums differs, and
+Adam makes steps of up to lr of a gradient that is mere rounding. But a loss hardly depends on
+a weight whose gradient is near zero: with every float32 result off by 2 units in the last
+place these losses move by 1e-6. The bound leaves room for 20 times that; a change of the
+schedule, the masks, the crops or the momentum moves them by 1e-4 and more.
 """
 
 import pytest
@@ -29,11 +35,14 @@ TRACE = [
 def test_fixed_seed_losses(tmp_path):
     (tmp_path / 'videos').mkdir()
     write_videos(tmp_path / 'videos')
-    config = tiny_config(tmp_path / 'videos', epochs=2, workers=0)
-    config.model.backbone.drop_path_rate = 0.2
-    config.work_dir = str(tmp_path / 'work')
-    adapt_to_cpu(config)
-    _, record = train(config)
-    losses = [values[0] for values in record.trace.values()]
-    # The last bits depend on the processor; anything meant to change them moves far more.
-    assert losses == pytest.approx(TRACE, rel=1e-5), repr(losses)
+
+    def losses(work_dir):
+        config = tiny_config(tmp_path / 'videos', epochs=2, workers=0)
+        config.model.backbone.drop_path_rate = 0.2
+        config.work_dir = str(tmp_path / work_dir)
+        adapt_to_cpu(config)
+        return [values[0] for values in train(config)[1].trace.values()]
+
+    trace = losses('first')
+    assert trace == pytest.approx(TRACE, rel=1e-5), repr(trace)
+    assert trace == losses('second')

@@ -14,7 +14,7 @@ def test_order_is_row_column_channel():
 
 
 def test_normalised_pixels():
-    patches = torch.randn(2, 5, 48) * 3 + 7
+    patches = torch.randn(2, 5, 48, dtype=torch.float64) * 3 + 7
     mean, std = patch_statistics(patches)
     torch.testing.assert_close(std**2, patches.var(-1, keepdim=True, unbiased=True) + 1e-6)
     normed = normalize_patches(patches)

@@ -34,9 +34,9 @@ def test_both_ways_agree(tool, protocol):
     rules = tool.make_rules(args)
     assert (rules.context, rules.radius, rules.topk) == (2, 3, PROTOCOLS[protocol].davis.rules.topk)
     ours, dense = (build(rules) for build in tool.IMPLEMENTATIONS.values())
-    first, *frames = tool.clip(args, 5)
+    first, *frames = (frame.double() for frame in tool.clip(args, 5))
     for propagator in (ours, dense):
-        propagator.reset(first, tool.first_label(args))
+        propagator.reset(first, tool.first_label(args).double())
     for frame in frames:
         torch.testing.assert_close(dense.step(frame), ours.step(frame))
 

@@ -14,7 +14,7 @@ import torch
 from mmengine.config import Config
 
 from mmvideomac.utils.config import load_config
-from tests.test_engine.tiny import REPOSITORY, tiny_config, write_videos
+from tests.test_engine.tiny import REPOSITORY, SGD, tiny_config, write_videos
 from tests.test_tools.tools import failure, load_tool
 
 no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason='compares runs on the CPU')
@@ -57,7 +57,7 @@ def config(tmp_path_factory):
     videos = tmp_path_factory.mktemp('videos')
     write_videos(videos)
     path = tmp_path_factory.mktemp('config') / 'tiny.py'
-    tiny_config(videos).dump(path)
+    tiny_config(videos, **SGD).dump(path)
     return path
 
 

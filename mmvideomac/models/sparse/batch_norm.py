@@ -29,7 +29,7 @@ class CPUSyncBatchNorm(_BatchNorm):
             return _BatchNorm.forward(self, x)
         axes = [0, *range(2, x.dim())]
         shape = [1, -1] + [1] * (x.dim() - 2)
-        values = x.float()
+        values = x.to(torch.promote_types(x.dtype, torch.float32))
         count = values.new_tensor([x.numel() // x.size(1)])
         totals = _SumOverProcesses.apply(torch.cat([values.sum(axes), count]), self.process_group)
         mean, count = totals[:-1] / totals[-1].detach(), totals[-1].detach()

@@ -101,9 +101,14 @@ def test_masked(encoder, backend, case):
         assert parameter.grad.abs().sum() > 0 or 'drop path' in encoder, name
 
     expected_outs, expected = run(reference, x, mask)
-    for out, other in zip(outs, expected_outs, strict=True):
-        assert relative_error(out, other) < (0.05 if bf16 else 1e-6)
-    if not bf16:
+    if bf16:
+        # Other kernels round other sums, but as many and as coarsely as the reference does.
+        rounded_outs, _ = run(reference, x, mask, bf16=True)
+        for out, rounded, exact in zip(outs, rounded_outs, expected_outs, strict=True):
+            assert relative_error(out, exact) < 2 * relative_error(rounded, exact)
+    else:
+        for out, other in zip(outs, expected_outs, strict=True):
+            assert relative_error(out, other) < 1e-6
         assert values.keys() == expected.keys()
         for name in expected:
             assert relative_error(values[name], expected[name]) < 1e-6, name

@@ -22,7 +22,6 @@ def outputs_and_gradients(net, x, mask):
     x = x.clone().requires_grad_()
     outs = net(x, mask)
     sum((o * torch.linspace(-1, 1, o.numel()).view_as(o)).sum() for o in outs).backward()
-    # The norms of masked sites' constants aside, scale by each tensor's size.
     return [*outs, x.grad, *(p.grad for p in net.parameters())]
 
 
@@ -36,20 +35,21 @@ def outputs_and_gradients(net, x, mask):
 )
 def test_native_equals_masked(variant, batch, grid, keep, seed):
     native, masked = (
-        SparseConvNeXt(ARCH, sparse_backend=backend, out_indices=(0, 3), **VARIANTS[variant])
+        SparseConvNeXt(
+            ARCH, sparse_backend=backend, out_indices=(0, 3), **VARIANTS[variant]
+        ).double()
         for backend in ('native', 'masked')
     )
     masked.load_state_dict(randomize(native, seed).state_dict())
     mask = random_mask(batch, grid, max(1, round(keep * grid[0] * grid[1])), seed)
-    x = torch.randn(
-        batch, 3, grid[0] * 32, grid[1] * 32, generator=torch.Generator().manual_seed(seed)
-    )
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(batch, 3, grid[0] * 32, grid[1] * 32, generator=generator).double()
     pairs = zip(
         outputs_and_gradients(native, x, mask), outputs_and_gradients(masked, x, mask), strict=True
     )
     for value, expected in pairs:
         scale = expected.abs().max().clamp(min=1)
-        torch.testing.assert_close(value / scale, expected / scale, atol=1e-5, rtol=0)
+        torch.testing.assert_close(value / scale, expected / scale, atol=1e-9, rtol=0)
 
 
 def masked_dense_forward(net: ConvNeXt, x, mask):
@@ -74,11 +74,10 @@ def masked_dense_forward(net: ConvNeXt, x, mask):
 
 @pytest.mark.parametrize('variant', ['v1', 'v2'])
 def test_equals_dense_network_times_mask(variant):
-    net = randomize(SparseConvNeXt(ARCH, **VARIANTS[variant]))
+    net = randomize(SparseConvNeXt(ARCH, **VARIANTS[variant])).double()
     mask = random_mask(2, (3, 4), 4)
-    x = torch.randn(2, 3, 96, 128)
-    expected = masked_dense_forward(net, x, mask)
-    torch.testing.assert_close(net(x, mask)[0], expected, atol=1e-5, rtol=1e-5)
+    x = torch.randn(2, 3, 96, 128, dtype=torch.float64)
+    torch.testing.assert_close(net(x, mask)[0], masked_dense_forward(net, x, mask))
 
 
 def test_modes_can_be_chained():
@@ -98,9 +97,10 @@ def test_without_mask_is_mmpretrain(variant, out_indices, gap):
     x = torch.randn(2, 3, 64, 96)
     for a, b in zip(ours(x), dense(x), strict=True):
         assert torch.equal(a, b)
+    ours, dense, x = ours.double(), dense.double(), x.double()
     everything = torch.zeros(2, 2, 3, dtype=torch.bool)
     for a, b in zip(ours(x, everything), dense(x), strict=True):
-        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(a, b)
 
 
 @pytest.mark.parametrize('arch', ['tiny', 'small', 'base'])
@@ -143,12 +143,12 @@ def test_every_parameter_learns_and_checkpointing_changes_nothing():
 
 
 def test_larger_mask_patches_and_prepared_layout():
-    net = randomize(SparseConvNeXtV2(ARCH))
+    net = randomize(SparseConvNeXtV2(ARCH)).double()
     coarse = random_mask(2, (2, 2), 1)
     fine = coarse.repeat_interleave(2, 1).repeat_interleave(2, 2)
-    x = torch.randn(2, 3, 128, 128)
+    x = torch.randn(2, 3, 128, 128, dtype=torch.float64)
     expected = net(x, fine)[0]
-    torch.testing.assert_close(net(x, coarse)[0], expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(net(x, coarse)[0], expected)
     assert torch.equal(net(x, PatchLayout(fine))[0], expected)
 
 

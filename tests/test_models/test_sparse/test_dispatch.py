@@ -1,5 +1,7 @@
 """Layers that would compute something else on visible patches refuse, by name."""
 
+import copy
+
 import pytest
 import torch
 from mmcv.cnn import ConvModule
@@ -22,8 +24,9 @@ CHANNELS, SIDE = 6, 4
 MASK = random_mask(2, (2, 3), 3)
 
 
-def patches(backend='native', side=SIDE):
+def patches(backend='native', side=SIDE, dtype=torch.float32):
     x = torch.randn(2, CHANNELS, 2 * side, 3 * side, generator=torch.Generator().manual_seed(0))
+    x = x.to(dtype)
     return x, VisiblePatches.from_dense(x, PatchLayout(MASK), backend)
 
 
@@ -114,8 +117,8 @@ WINDOWS = {
 @pytest.mark.parametrize('window', WINDOWS)
 @pytest.mark.parametrize('backend', ['masked', 'native'])
 def test_unusual_windows_that_are_right(window, backend):
-    layer = WINDOWS[window]
-    x, sparse = patches(backend)
+    layer = copy.deepcopy(WINDOWS[window]).double()
+    x, sparse = patches(backend, dtype=torch.float64)
     hidden = upsample_mask(MASK, SIDE)
     dense = layer(x.masked_fill(hidden, -torch.inf if 'Pool' in type(layer).__name__ else 0))
     expected = dense.masked_fill(upsample_mask(MASK, dense.size(2) // 2), 0)

@@ -78,7 +78,7 @@ def test_same_padding_that_patches_cannot_have(kwargs):
     'pool', [nn.AvgPool2d(2), nn.AvgPool2d(4, (4, 4)), nn.AvgPool2d(2, ceil_mode=True)], ids=str
 )
 def test_average_of_windows_side_by_side(pool):
-    x = torch.randn(2, 6, 8, 12, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(2, 6, 8, 12, generator=torch.Generator().manual_seed(0)).double()
     y = sparse_forward(pool, VisiblePatches.from_dense(x, PatchLayout(FEW))).to_dense()
     dense = pool(x)
     hidden = upsample_mask(FEW, dense.size(2) // 2)
@@ -105,8 +105,8 @@ def test_other_averages_refuse(pool):
 
 def test_group_norm_of_each_sample_by_its_own_visible_sites():
     torch.manual_seed(0)
-    norm = randomize(nn.GroupNorm(3, 6))
-    x = torch.randn(2, 6, 8, 12) + 3
+    norm = randomize(nn.GroupNorm(3, 6)).double()
+    x = torch.randn(2, 6, 8, 12, dtype=torch.float64) + 3
     patches = VisiblePatches.from_dense(x, PatchLayout(random_mask(2, (2, 3), 2)))
     y = sparse_forward(norm, patches).features
     for features, normed in zip(patches.features, y, strict=True):
@@ -120,12 +120,12 @@ def test_group_norm_of_each_sample_by_its_own_visible_sites():
 
 def wide_patches(num_visible=3):
     torch.manual_seed(0)
-    x = torch.randn(2, WIDTH, 8, 12)
+    x = torch.randn(2, WIDTH, 8, 12, dtype=torch.float64)
     return x, VisiblePatches.from_dense(x, PatchLayout(random_mask(2, (2, 3), num_visible)))
 
 
 def test_squeeze_excite_of_each_sample_by_its_own_visible_sites():
-    layer = randomize(SELayer(WIDTH, ratio=4))
+    layer = randomize(SELayer(WIDTH, ratio=4)).double()
     _, x = wide_patches()
     y = sparse_forward(layer, x).features
     for features, gated in zip(x.features, y, strict=True):
@@ -136,7 +136,7 @@ def test_squeeze_excite_of_each_sample_by_its_own_visible_sites():
 
 
 def test_squeeze_excite_is_the_plain_layer_where_nothing_is_masked():
-    layer = randomize(SELayer(WIDTH, ratio=4))
+    layer = randomize(SELayer(WIDTH, ratio=4)).double()
     x, sparse = wide_patches(num_visible=6)
     torch.testing.assert_close(sparse_forward(layer, sparse).to_dense(), layer(x))
 
