@@ -39,13 +39,19 @@ fail() {
     exit 1
 }
 
+PRESENT=$VENV/bin/python
+PYTHON=${PYTHON:-$([ -x "$PRESENT" ] && echo "$PRESENT" || echo python3)}
+command -v "$PYTHON" >/dev/null || fail "$PYTHON not found: install Python 3.10 or newer."
+"$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
+    fail "$("$PYTHON" --version 2>&1) is too old, 3.10 or newer is needed. Name another with PYTHON=python3.11 bash $0"
+version() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])'; }
+if [ -x "$PRESENT" ] && [ "$(version "$PYTHON")" != "$(version "$PRESENT")" ]; then
+    fail "$VENV has Python $(version "$PRESENT"). Remove it, or name another: VENV=FOLDER PYTHON=$PYTHON bash $0"
+fi
+
 STAMP=$VENV/.mmvideomac
 # With the folder, since a moved environment still refers to the old one.
 FINGERPRINT="$PWD $(cat requirements/*.txt setup.cfg pyproject.toml tools/setup_env.sh | cksum) lowest=$LOWEST"
-version() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])'; }
-if [ -n "${PYTHON:-}" ] && [ -x "$VENV/bin/python" ] && [ "$(version "$PYTHON")" != "$(version "$VENV/bin/python")" ]; then
-    fail "$VENV has Python $(version "$VENV/bin/python"). Remove it, or name another: VENV=... PYTHON=$PYTHON bash $0"
-fi
 is_done() { [ -x "$VENV/bin/python" ] && [ "$(cat "$STAMP" 2>/dev/null)" = "$1" ]; }
 # An environment with more than is asked for will do.
 for dev in $DEV 1; do
@@ -56,10 +62,6 @@ for dev in $DEV 1; do
     done
 done
 
-PYTHON=${PYTHON:-python3}
-command -v "$PYTHON" >/dev/null || fail "$PYTHON not found: install Python 3.10 or newer."
-"$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
-    fail "$("$PYTHON" --version 2>&1) is too old, 3.10 or newer is needed. Name another with PYTHON=python3.11 bash $0"
 if [ ! -x "$VENV/bin/pip" ]; then
     echo "Making $VENV with $("$PYTHON" --version)"
     "$PYTHON" -m venv "$VENV" || {
