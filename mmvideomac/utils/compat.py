@@ -2,8 +2,9 @@
 
 Four facts about current packages, each handled here and nowhere else:
 
-* before torch 2.6 the weights-only reader refuses checkpoints of mmengine,
-  whatever is allow-listed;
+* before torch 2.8 a process may hang for ever as it leaves a group of CPU
+  processes, and before 2.6 the weights-only reader refuses checkpoints of
+  mmengine whatever is allow-listed;
 * the torchvision wheel cannot load its compiled part next to a CPU-only torch
   and then fails on import, taking mmengine's Runner and mmpretrain with it;
 * ``torch.load`` refuses checkpoints of mmengine, whose message hub holds
@@ -17,7 +18,7 @@ import warnings
 from collections.abc import Callable
 from pickle import UnpicklingError
 
-MINIMUM_TORCH = '2.6'
+MINIMUM_TORCH = '2.8'
 
 _schemas = []  # keeps the torch.library handle, and with it the schemas, alive
 
@@ -46,8 +47,8 @@ def _refuse_older_torch() -> None:
 
     if digit_version(torch.__version__) < digit_version(MINIMUM_TORCH):
         raise ImportError(
-            f'mmvideomac needs torch {MINIMUM_TORCH} or newer, this is {torch.__version__}, which '
-            'cannot read the checkpoints of mmengine safely: '
+            f'mmvideomac needs torch {MINIMUM_TORCH} or newer, this is {torch.__version__} (it may '
+            'hang after CPU processes worked together, or refuse checkpoints): '
             f"pip install --upgrade 'torch>={MINIMUM_TORCH}' torchvision"
         )
 

@@ -93,11 +93,11 @@ def test_without_mmcv_the_error_says_what_to_install():
 def test_an_older_torch_is_refused_at_import():
     code = """
     import torch
-    torch.__version__ = type(torch.__version__)('2.5.1+cu124')
+    torch.__version__ = type(torch.__version__)('2.7.1+cu126')
     import mmvideomac
     """
     last = run(code).stderr.splitlines()[-1]
-    assert last.startswith('ImportError: mmvideomac needs torch 2.6 or newer, this is 2.5.1+cu124')
+    assert last.startswith('ImportError: mmvideomac needs torch 2.8 or newer, this is 2.7.1+cu126')
     assert 'pip install' in last
 
 
