@@ -1,6 +1,7 @@
 """The wheel works where there is no repository."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -87,6 +88,15 @@ def test_what_is_shipped(site):
         ours = {p for p in files(ROOT / name) if p.suffix in ('.py', '.yml', '.md')}
         assert {p for p in files(mim / name) if '__pycache__' not in p.parts} == ours
     assert (mim / 'model-index.yml').read_text() == (ROOT / 'model-index.yml').read_text()
+
+
+def test_every_requirement_has_a_lowest_version():
+    """``tools/setup_env.sh --lowest`` installs them, and finds them by this form."""
+    files = (ROOT / 'requirements').glob('*.txt')
+    lines = [line for file in files for line in file.read_text().splitlines()]
+    required = [line for line in lines if not line.startswith('#')]
+    other = [line for line in required if not re.fullmatch(r'[A-Za-z0-9._-]+>=[0-9.]+', line)]
+    assert other == ['setuptools<82']
 
 
 def test_use_outside_the_repository(site, tmp_path):

@@ -9,4 +9,4 @@ set -euo pipefail
 export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-PASSIVE}  # see tools/train.py
 ROOT=$(cd "$(dirname "$0")/.." && pwd)
 bash "$ROOT/tools/setup_env.sh"
-exec "$ROOT/.venv/bin/python" "$ROOT/tools/quickstart.py" "$@"
+exec "${VENV:-$ROOT/.venv}/bin/python" "$ROOT/tools/quickstart.py" "$@"

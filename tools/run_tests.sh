@@ -1,20 +1,48 @@
 #!/usr/bin/env bash
-# Check style and run the tests, setting everything up first.
+# Check style, run the tests, and the numerical ones a second time on another instruction set,
+# setting everything up first.
 #
 #   bash tools/run_tests.sh [arguments of pytest]
 #
-# MMVIDEOMAC_TEST_DATA names a folder of real data and golden files; without it
-# the tests that need them are skipped.
+# With arguments the second time is left out. In .venv of the repository, or what $VENV names
+# (tools/setup_env.sh). MMVIDEOMAC_TEST_DATA names a folder of real data and golden files; without
+# it the tests that need them are skipped.
 set -euo pipefail
 export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-PASSIVE}  # see tools/train.py
-cd "$(dirname "$0")/.."
-
-bash tools/setup_env.sh --dev
+ROOT=$(cd "$(dirname "$0")/.." && pwd)
+VENV=${VENV:-$ROOT/.venv}
+bash "$ROOT/tools/setup_env.sh" --dev
+BIN=$(cd "$VENV/bin" && pwd)
+cd "$ROOT"
 if [ -z "${MMVIDEOMAC_TEST_DATA:-}" ] && [ -d ../shared/golden ]; then
     MMVIDEOMAC_TEST_DATA=$(cd ../shared && pwd)
     export MMVIDEOMAC_TEST_DATA
 fi
 
-.venv/bin/ruff check .
-.venv/bin/ruff format --check .
-exec .venv/bin/python -m pytest "$@"
+"$BIN/ruff" check .
+"$BIN/ruff" format --check .
+"$BIN/lint-imports"
+if [ $# -gt 0 ]; then
+    exec "$BIN/python" -m pytest "$@"
+fi
+VENV=$BIN/.. bash tools/install_minkowski.sh ||
+    echo 'The tests against MinkowskiEngine are skipped, since it cannot be installed, see above.' >&2
+"$BIN/python" -m pytest
+
+# Other instructions add in another order: a tolerance that holds on this processor alone fails.
+NUMERICAL=(
+    tests/test_models tests/test_ops tests/test_evaluation tests/test_golden.py
+    tests/test_engine/test_trace.py tests/test_engine/test_resume.py tests/test_tools/test_train.py
+)
+CAPABILITY=$("$BIN/python" -c 'import torch; print(torch.backends.cpu.get_cpu_capability())')
+case $CAPABILITY in
+    AVX512) set -- avx2 AVX2 AVX2 ;;
+    AVX2) set -- default SSE41 SSE4_2 ;;
+    *)
+        echo "Not run again on another instruction set: this processor has none beside $CAPABILITY."
+        exit
+        ;;
+esac
+echo "The numerical tests with $2 instead of $CAPABILITY:"
+ATEN_CPU_CAPABILITY=$1 ONEDNN_MAX_CPU_ISA=$2 MKL_ENABLE_INSTRUCTIONS=$3 \
+    "$BIN/python" -m pytest "${NUMERICAL[@]}"

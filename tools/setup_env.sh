@@ -1,24 +1,31 @@
 #!/usr/bin/env bash
-# Make .venv in the repository, with everything that training needs.
+# Make an environment with everything that training needs.
 #
-#   bash tools/setup_env.sh [--dev] [--gpu]
+#   bash tools/setup_env.sh [--dev] [--gpu] [--lowest]
 #
-#   --dev   also what the tests need
-#   --gpu   install the GPU build of torch, though no GPU is seen here (cluster login nodes)
+#   --dev      also what the tests need
+#   --gpu      install the GPU build of torch, though no GPU is seen here (cluster login nodes)
+#   --lowest   of everything the lowest version that requirements/ allow, not the newest
 #
-# Safe to repeat: returns at once when nothing changed. Uses $PYTHON (default: python3), and the
-# package index that pip is configured for.
+# In .venv of the repository, or what $VENV names. Safe to repeat: returns at once when nothing
+# changed. Uses $PYTHON (default: python3), the package index that pip is configured for, and a
+# torch that the environment has already.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+ROOT=$(cd "$(dirname "$0")/.." && pwd)
+VENV=${VENV:-$ROOT/.venv}
+case $VENV in /*) ;; *) VENV=$PWD/$VENV ;; esac
+cd "$ROOT"
 
 DEV=0
 GPU=0
+LOWEST=0
 for argument in "$@"; do
     case $argument in
         --dev) DEV=1 ;;
         --gpu) GPU=1 ;;
+        --lowest) LOWEST=1 ;;
         *)
-            echo "usage: $0 [--dev] [--gpu]" >&2
+            echo "usage: $0 [--dev] [--gpu] [--lowest]" >&2
             exit 2
             ;;
     esac
@@ -32,10 +39,19 @@ fail() {
     exit 1
 }
 
-VENV=$PWD/.venv
+PRESENT=$VENV/bin/python
+PYTHON=${PYTHON:-$([ -x "$PRESENT" ] && echo "$PRESENT" || echo python3)}
+command -v "$PYTHON" >/dev/null || fail "$PYTHON not found: install Python 3.10 or newer."
+"$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
+    fail "$("$PYTHON" --version 2>&1) is too old, 3.10 or newer is needed. Name another with PYTHON=python3.11 bash $0"
+version() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])'; }
+if [ -x "$PRESENT" ] && [ "$(version "$PYTHON")" != "$(version "$PRESENT")" ]; then
+    fail "$VENV has Python $(version "$PRESENT"). Remove it, or name another: VENV=FOLDER PYTHON=$PYTHON bash $0"
+fi
+
 STAMP=$VENV/.mmvideomac
 # With the folder, since a moved environment still refers to the old one.
-FINGERPRINT=$PWD\ $(cat requirements/*.txt setup.cfg pyproject.toml tools/setup_env.sh | cksum)
+FINGERPRINT="$PWD $(cat requirements/*.txt setup.cfg pyproject.toml tools/setup_env.sh | cksum) lowest=$LOWEST"
 is_done() { [ -x "$VENV/bin/python" ] && [ "$(cat "$STAMP" 2>/dev/null)" = "$1" ]; }
 # An environment with more than is asked for will do.
 for dev in $DEV 1; do
@@ -46,10 +62,6 @@ for dev in $DEV 1; do
     done
 done
 
-PYTHON=${PYTHON:-python3}
-command -v "$PYTHON" >/dev/null || fail "$PYTHON not found: install Python 3.10 or newer."
-"$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
-    fail "$("$PYTHON" --version 2>&1) is too old, 3.10 or newer is needed. Name another with PYTHON=python3.11 bash $0"
 if [ ! -x "$VENV/bin/pip" ]; then
     echo "Making $VENV with $("$PYTHON" --version)"
     "$PYTHON" -m venv "$VENV" || {
@@ -59,8 +71,15 @@ if [ ! -x "$VENV/bin/pip" ]; then
 fi
 rm -f "$STAMP"
 
+# With --lowest every `name>=version` of the requirements becomes `name==version`.
+PINS=$VENV/pins.txt
+if [ $LOWEST = 1 ]; then
+    sed -nE 's/^([A-Za-z0-9._-]+)>=([0-9.]+)$/\1==\2/p' requirements/*.txt >"$PINS"
+else
+    : >"$PINS"
+fi
 pip_install() {
-    "$VENV/bin/python" -m pip install --disable-pip-version-check "$@"
+    "$VENV/bin/python" -m pip install --disable-pip-version-check --constraint "$PINS" "$@"
 }
 has() { "$VENV/bin/python" -m pip show --quiet "$1" >/dev/null 2>&1; }
 
@@ -72,18 +91,19 @@ if [ $GPU = 1 ] && [ "$TORCH" = cpu ]; then
     "$VENV/bin/python" -m pip uninstall -qq --yes torch torchvision
     TORCH=none
 fi
-# Not quiet, for the progress of the one big download.
-if [ "$TORCH" = none ] && [ $GPU = 1 ]; then
-    echo 'Installing torch for GPUs (several GB)'
-    pip_install 'torch>=2.4' torchvision
-elif [ "$TORCH" = none ]; then
-    echo 'Installing torch for the CPU'
-    pip_install torch==2.13.0
-    # With its dependencies, pip would replace torch by a CUDA build of several GB.
-    pip_install -qq --no-deps torchvision==0.28.0
+if [ "$TORCH" = none ]; then
+    echo 'Installing torch. Where the package index has no CPU build of it for this Python, that is
+the GPU build (several GB), which runs on a CPU as well.'
+    # Not quiet, for the progress of the one big download.
+    if [ $GPU = 0 ] && [ $LOWEST = 0 ] && pip_install torch==2.13.0; then
+        # With its dependencies, pip would replace a CPU build by a GPU build.
+        pip_install -qq --no-deps torchvision==0.28.0
+    else
+        pip_install -r <(grep -E '^torch(vision)?>=' requirements/runtime.txt)
+    fi
 fi
 # The two exclude each other; keep what is there.
-has mmcv || has mmcv-lite || pip_install -qq mmcv-lite
+has mmcv || has mmcv-lite || pip_install -qq -r requirements/lite.txt
 
 echo 'Installing mmvideomac and what it needs (about a minute)'
 EXTRAS=samples
@@ -102,4 +122,4 @@ if [ $GPU = 1 ] && nvidia-smi -L >/dev/null 2>&1; then
 driver, or install an older torch into .venv from a package index that has one for it.'
 fi
 echo "$FINGERPRINT dev=$DEV gpu=$GPU" >"$STAMP"
-echo "Ready: source .venv/bin/activate"
+echo "Ready: source ${VENV#"$ROOT"/}/bin/activate"

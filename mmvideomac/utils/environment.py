@@ -1,7 +1,10 @@
 """What has to be true of the environment before OpenMMLab can run in it.
 
-Three facts about current packages, each handled here and nowhere else:
+Four facts about current packages, each handled here and nowhere else:
 
+* before torch 2.8 a process may hang for ever as it leaves a group of CPU
+  processes, and before 2.6 the weights-only reader refuses checkpoints of
+  mmengine whatever is allow-listed;
 * the torchvision wheel cannot load its compiled part next to a CPU-only torch
   and then fails on import, taking mmengine's Runner and mmpretrain with it;
 * ``torch.load`` refuses checkpoints of mmengine, whose message hub holds
@@ -15,6 +18,8 @@ import warnings
 from collections.abc import Callable
 from pickle import UnpicklingError
 
+MINIMUM_TORCH = '2.8'
+
 _schemas = []  # keeps the torch.library handle, and with it the schemas, alive
 
 
@@ -22,8 +27,9 @@ def prepare_environment() -> None:
     """Make ``import mmpretrain`` and ``Runner.resume`` work. Idempotent.
 
     Raises:
-        ImportError: if no mmcv is installed.
+        ImportError: if torch is older than :data:`MINIMUM_TORCH`, or no mmcv is installed.
     """
+    _refuse_older_torch()
     _guard_torchvision()
     if importlib.util.find_spec('mmcv') is None:
         raise ImportError(
@@ -33,6 +39,18 @@ def prepare_environment() -> None:
     # mmcv-lite says this at every import; nothing here uses those operators.
     warnings.filterwarnings('ignore', 'Fail to import ``MultiScaleDeformableAttention``')
     _allow_mmengine_checkpoints()
+
+
+def _refuse_older_torch() -> None:
+    import torch
+    from mmengine.utils import digit_version
+
+    if digit_version(torch.__version__) < digit_version(MINIMUM_TORCH):
+        raise ImportError(
+            f'mmvideomac needs torch {MINIMUM_TORCH} or newer, this is {torch.__version__} (it may '
+            'hang after CPU processes worked together, or refuse checkpoints): '
+            f"pip install --upgrade 'torch>={MINIMUM_TORCH}' torchvision"
+        )
 
 
 def _guard_torchvision() -> None:
@@ -76,11 +94,8 @@ def _allow_mmengine_checkpoints() -> None:
     import numpy as np
     import torch
     from mmengine.logging import HistoryBuffer
-    from mmengine.utils import digit_version
+    from numpy._core import multiarray
 
-    if digit_version(torch.__version__) < digit_version('2.6'):
-        return  # torch.load has no protection by default
-    multiarray = (np._core if hasattr(np, '_core') else np.core).multiarray
     scalar_types = ('float64', 'float32', 'int64', 'int32', 'bool')
     # A checkpoint names numpy's internals as the numpy that saved it did: both ways.
     internals = [

@@ -90,6 +90,24 @@ def test_without_mmcv_the_error_says_what_to_install():
     assert 'mmcv-lite' in result.stderr
 
 
+def test_an_older_torch_is_refused_at_import():
+    code = """
+    import torch
+    torch.__version__ = type(torch.__version__)('2.7.1+cu126')
+    import mmvideomac
+    """
+    last = run(code).stderr.splitlines()[-1]
+    assert last.startswith('ImportError: mmvideomac needs torch 2.8 or newer, this is 2.7.1+cu126')
+    assert 'pip install' in last
+
+
+def test_torch_that_is_accepted_is_the_one_that_is_declared():
+    from mmvideomac.utils.compat import MINIMUM_TORCH
+
+    requirements = (REPOSITORY / 'requirements' / 'runtime.txt').read_text().splitlines()
+    assert f'torch>={MINIMUM_TORCH}' in requirements
+
+
 def test_mmengine_checkpoint_loads_in_weights_only_mode(tmp_path):
     buffer = HistoryBuffer([1.0, 2.0], [1, 1])
     scalars = [np.float64(1.5), np.float32(2.5), np.int64(3), np.bool_(True)]
