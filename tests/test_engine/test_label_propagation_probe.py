@@ -205,7 +205,7 @@ def test_an_unexpected_failure_is_told_in_full(data, tmp_path, monkeypatch):
     def fail(*_):
         raise torch.OutOfMemoryError('no memory')
 
-    monkeypatch.setattr('mmvideomac.models.LabelPropagation.encode', fail)
+    monkeypatch.setattr('mmvideomac.evaluation.LabelPropagation.encode', fail)
     _, record = train(config(data, tmp_path, epochs=1))
     assert len(record.trace) == 5
     assert 'no score, training goes on. Traceback' in log(tmp_path)
