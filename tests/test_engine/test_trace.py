@@ -4,6 +4,7 @@ A change that should not alter numbers must leave them as they are. One that
 should must say so where it replaces them.
 """
 
+import PIL
 import pytest
 import torch
 
@@ -23,6 +24,19 @@ TRACE = [
     2.000672579,
     1.994706988,
 ]
+# Before 13 Pillow resizes crops that are taller than wide in another order, and so rounds some
+# of their pixels to a neighbour.
+if int(PIL.__version__.split('.')[0]) < 13:
+    TRACE[2:] = [
+        1.995033741,
+        1.988908887,
+        2.004547119,
+        1.996011138,
+        1.996243000,
+        1.992935300,
+        2.000438213,
+        1.995530367,
+    ]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='the numbers are those of a CPU')

@@ -100,7 +100,8 @@ def test_masked(encoder, backend, case):
         assert parameter.grad.dtype == parameter.dtype
         assert parameter.grad.abs().sum() > 0 or 'drop path' in encoder, name
 
-    expected_outs, expected = run(reference, x, mask)
+    # Drop path draws in the dtype of its input, and what it draws may depend on that.
+    expected_outs, expected = run(reference, x, mask, bf16=bf16 and 'drop path' in encoder)
     for out, other in zip(outs, expected_outs, strict=True):
         assert relative_error(out, other) < (0.05 if bf16 else 1e-6)
     if not bf16:
