@@ -10,6 +10,7 @@ place these losses move by 1e-6. The bound leaves room for 20 times that; a chan
 schedule, the masks, the crops or the momentum moves them by 1e-4 and more.
 """
 
+import PIL
 import pytest
 import torch
 
@@ -29,6 +30,19 @@ TRACE = [
     2.000672579,
     1.994706988,
 ]
+# Before 13 Pillow resizes crops that are taller than wide in another order, and so rounds some
+# of their pixels to a neighbour.
+if int(PIL.__version__.split('.')[0]) < 13:
+    TRACE[2:] = [
+        1.995033741,
+        1.988908887,
+        2.004547119,
+        1.996011138,
+        1.996243000,
+        1.992935300,
+        2.000438213,
+        1.995530367,
+    ]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='the numbers are those of a CPU')

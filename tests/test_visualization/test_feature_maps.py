@@ -130,7 +130,7 @@ def test_the_match_of_a_point_moves_with_the_object(clip):
         heat = axes.images[1].get_array()
         i, j = np.unravel_index(heat[..., 3].argmax(), (8, 12))
         assert (i, j) == (2, int(axes.lines[0].get_xdata()[0]) // 8)
-        assert axes.images[1].get_extent() == [0, 96, 64, 0]
+        assert list(axes.images[1].get_extent()) == [0, 96, 64, 0]
         assert axes.get_xlim() == (0, 90) and axes.get_ylim() == (61, 0)
 
 

@@ -104,8 +104,11 @@ def test_masked(encoder, backend, case):
     if bf16:
         # Other kernels round other sums, but as many and as coarsely as the reference does.
         rounded_outs, _ = run(reference, x, mask, bf16=True)
-        for out, rounded, exact in zip(outs, rounded_outs, expected_outs, strict=True):
-            assert relative_error(out, exact) < 2 * relative_error(rounded, exact)
+        # Drop path draws in the dtype of its input, and what it draws may depend on that.
+        exact_outs = rounded_outs if 'drop path' in encoder else expected_outs
+        for out, rounded, exact in zip(outs, rounded_outs, exact_outs, strict=True):
+            bound = 0.05 if exact is rounded else 2 * relative_error(rounded, exact)
+            assert relative_error(out, exact) < bound
     else:
         for out, other in zip(outs, expected_outs, strict=True):
             assert relative_error(out, other) < 1e-6
