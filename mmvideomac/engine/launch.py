@@ -16,7 +16,7 @@ from mmengine.device import get_device
 from mmengine.runner import Runner
 from torch import distributed
 
-from mmvideomac.utils.allocator import keep_freed_memory
+from mmvideomac.ops import keep_freed_memory
 from mmvideomac.utils.checkpoint import find_latest_checkpoint, is_complete
 
 #: Environment variables of a process, by launcher: (rank, processes, local rank).

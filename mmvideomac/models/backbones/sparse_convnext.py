@@ -16,17 +16,14 @@ from mmpretrain.models.backbones.convnext import ConvNeXtBlock
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from mmvideomac.ops import BatchGRN, GRNScope, grn_dims, inverted_mlp
 from mmvideomac.registry import MODELS
 
 from ..initializers import ReleasedTruncNormal
 from ..sparse import (
     BACKENDS,
-    BatchGRN,
-    GRNScope,
     PatchLayout,
     VisiblePatches,
-    grn_dims,
-    inverted_mlp,
     register_sparse,
     sparse_forward,
 )

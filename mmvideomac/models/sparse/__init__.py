@@ -4,20 +4,15 @@ from . import avg_pool, conv_module, group_norm, squeeze_excite  # noqa: F401  (
 from .backends import BACKENDS, Backend, register_backend
 from .batch_norm import keep_buffers
 from .checkpointing import run_block
-from .dispatch import BatchGRN, grn_dims, register_sparse, sparse_forward
-from .inverted_mlp import GRNScope, inverted_mlp
+from .dispatch import register_sparse, sparse_forward
 from .layout import PatchLayout
 from .patches import VisiblePatches
 
 __all__ = [
     'BACKENDS',
     'Backend',
-    'BatchGRN',
-    'GRNScope',
     'PatchLayout',
     'VisiblePatches',
-    'grn_dims',
-    'inverted_mlp',
     'keep_buffers',
     'register_backend',
     'register_sparse',

@@ -18,18 +18,10 @@ from mmpretrain.models.utils import GRN, LayerNorm2d
 from torch import nn
 from torch.nn.modules.utils import _pair
 
+from mmvideomac.ops import grn_dims
+
 from .backends import BACKENDS
 from .patches import VisiblePatches
-
-
-class BatchGRN(GRN):
-    """GRN that takes its norm over the visible sites of the whole batch.
-
-    What the released sparse encoders of ConvNeXt V2 and VideoMAC compute, per
-    process; every sample then depends on its batch. Without a mask it is the
-    plain, per-sample layer, as in their fine-tuning code.
-    """
-
 
 _HANDLERS: dict[type, Callable[[nn.Module, VisiblePatches], VisiblePatches]] = {}
 
@@ -154,11 +146,6 @@ def _check_window(module: nn.Conv2d | nn.MaxPool2d, x: VisiblePatches) -> None:
             )
     if len(set(_pair(module.stride))) > 1:
         raise TypeError(f'{module}: patches would not stay square')
-
-
-def grn_dims(module: GRN) -> tuple[int, ...]:
-    """Dimensions of (B, K, s, s, C) that the norm of a GRN goes over."""
-    return (0, 1, 2, 3) if isinstance(module, BatchGRN) else (1, 2, 3)
 
 
 @register_sparse(GRN)  # Woo et al., 2023, Algorithm 1, over visible sites

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .linear import input_product, product, weight_product
+from .device import cast_for_autocast
+from .linear import linear_forward, linear_grad_input, linear_grad_weight
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,7 @@ def inverted_mlp(
         Tensor: (B, K, s, s, C'), of the autocast dtype if autocast is on.
     """
     gamma_beta = grn or (None, None)
-    if torch.is_autocast_enabled(x.device.type):
-        # Inside the function autocast would cast forward and forget it backward.
-        dtype = torch.get_autocast_dtype(x.device.type)
-        expand = tuple(t.to(dtype) for t in expand)
-        project = tuple(t.to(dtype) for t in project)
+    expand, project = cast_for_autocast(*expand), cast_for_autocast(*project)
     return _InvertedMLP.apply(x, *norm, *expand, *gamma_beta, *project, norm_eps, grn_scope)
 
 
@@ -59,13 +56,13 @@ class _InvertedMLP(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, norm_w, norm_b, w1, b1, gamma, beta, w2, b2, eps, scope):
         normed, mean, rstd = _layer_norm(x, norm_w, norm_b, eps)
-        hidden = product(normed.to(w1.dtype), w1, b1)
+        hidden = linear_forward(normed.to(w1.dtype), w1, b1)
         active = F.gelu(hidden)
         norm = None if scope is None else _sum_of_squares(active, scope.dims).sqrt_()
         z = active if scope is None else _grn(active, norm, gamma, beta, scope)
         ctx.save_for_backward(x, mean, rstd, norm_w, norm_b, hidden, w1, norm, gamma, beta, w2)
         ctx.eps, ctx.scope = eps, scope
-        return product(z, w2, b2)
+        return linear_forward(z, w2, b2)
 
     @staticmethod
     def backward(ctx, grad):
@@ -77,9 +74,9 @@ class _InvertedMLP(torch.autograd.Function):
         # Temporaries are the peak of the whole step here: in place where it can be.
         active = F.gelu(hidden)
         z = active if scope is None else _grn(active, norm, gamma, beta, scope)
-        grad_w2, grad_b2 = weight_product(grad, z), grad.sum(rows)
+        grad_w2, grad_b2 = linear_grad_weight(grad, z), grad.sum(rows)
         del z
-        grad_z = input_product(grad, w2)
+        grad_z = linear_grad_input(grad, w2)
         if scope is not None:
             grad_beta = grad_z.sum(rows).to(beta.dtype)
             grad_gamma = _grn_backward_(grad_z, active, norm, gamma, scope)
@@ -87,8 +84,8 @@ class _InvertedMLP(torch.autograd.Function):
         grad_hidden = torch.ops.aten.gelu_backward.grad_input(grad_z, hidden, grad_input=grad_z)
 
         normed = _layer_norm(x, norm_w, norm_b, ctx.eps)[0].to(w1.dtype)
-        grad_w1, grad_b1 = weight_product(grad_hidden, normed), grad_hidden.sum(rows)
-        grad_normed = input_product(grad_hidden, w1).to(norm_w.dtype)
+        grad_w1, grad_b1 = linear_grad_weight(grad_hidden, normed), grad_hidden.sum(rows)
+        grad_normed = linear_grad_input(grad_hidden, w1).to(norm_w.dtype)
         grad_x, grad_norm_w, grad_norm_b = torch.ops.aten.native_layer_norm_backward(
             grad_normed, x.to(norm_w.dtype), norm_w.shape, mean, rstd, norm_w, norm_b, [True] * 3
         )

@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmvideomac.models.sparse.linear import linear
+from mmvideomac.ops import linear
 
 
 @pytest.mark.parametrize(

@@ -11,36 +11,33 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .device import cast_for_autocast
+
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``F.linear``: (..., C_in), (C_out, C_in), (C_out,) -> (..., C_out)."""
     if x.device.type != 'cpu':
         return F.linear(x, weight, bias)
-    if torch.is_autocast_enabled('cpu'):
-        # Inside the function below autocast would cast forward and forget it backward.
-        dtype = torch.get_autocast_dtype('cpu')
-        x, weight = x.to(dtype), weight.to(dtype)
-        bias = None if bias is None else bias.to(dtype)
-    return _Linear.apply(x, weight, bias)
+    return _Linear.apply(*cast_for_autocast(x, weight, bias))
 
 
 class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, weight, bias):
         ctx.save_for_backward(x, weight)
-        return product(x, weight, bias)
+        return linear_forward(x, weight, bias)
 
     @staticmethod
     def backward(ctx, grad):
         x, weight = ctx.saved_tensors
         needs_x, needs_weight, needs_bias = ctx.needs_input_grad
-        grad_x = input_product(grad, weight) if needs_x else None
-        grad_weight = weight_product(grad, x) if needs_weight else None
+        grad_x = linear_grad_input(grad, weight) if needs_x else None
+        grad_weight = linear_grad_weight(grad, x) if needs_weight else None
         grad_bias = grad.flatten(0, -2).sum(0) if needs_bias else None
         return grad_x, grad_weight, grad_bias
 
 
-def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def linear_forward(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """:func:`linear` for use inside autograd functions."""
     if x.device.type != 'cpu':
         return F.linear(x, weight, bias)
@@ -48,20 +45,20 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if weight.numel() > 8000 * len(rows):
         # oneDNN repacks the second factor at every call: have it be the smaller one
         # (measured, up to five times faster).
-        y = _product(weight, rows, None).t().contiguous()
+        y = _conv_product(weight, rows, None).t().contiguous()
         y = y if bias is None else y.add_(bias)
     else:
-        y = _product(rows, weight, bias)
+        y = _conv_product(rows, weight, bias)
     return y.view(*x.shape[:-1], -1)
 
 
-def _product(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def _conv_product(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     y = F.conv2d(_as_map(rows), weight[:, :, None, None], bias)
     return y.permute(0, 2, 3, 1).view(len(rows), -1)
 
 
-def input_product(grad: Tensor, weight: Tensor) -> Tensor:
-    """Gradient of :func:`product` for its input: (..., C_out), (C_out, C_in) -> (..., C_in)."""
+def linear_grad_input(grad: Tensor, weight: Tensor) -> Tensor:
+    """Gradient of :func:`linear` for its input: (..., C_out), (C_out, C_in) -> (..., C_in)."""
     if grad.device.type != 'cpu':
         return grad @ weight
     maps, kernel = _as_map(grad), weight[:, :, None, None]
@@ -72,15 +69,15 @@ def input_product(grad: Tensor, weight: Tensor) -> Tensor:
     return y.permute(0, 2, 3, 1).view(*grad.shape[:-1], -1)
 
 
-def weight_product(grad: Tensor, x: Tensor) -> Tensor:
-    """Gradient of :func:`product` for its weight: (..., C_out), (..., C_in) -> (C_out, C_in)."""
+def linear_grad_weight(grad: Tensor, x: Tensor) -> Tensor:
+    """Gradient of :func:`linear` for its weight: (..., C_out), (..., C_in) -> (C_out, C_in)."""
     rows, grad_rows = x.flatten(0, -2), grad.flatten(0, -2)
     if x.device.type != 'cpu':
         return grad_rows.t() @ rows
     if rows.size(1) * grad_rows.size(1) > 3000 * len(rows):
         # oneDNN's weight gradient is slow where it writes more than it reads (measured,
         # up to eight times): take it as a forward product there.
-        return product(grad_rows.t().contiguous(), rows.t().contiguous())
+        return linear_forward(grad_rows.t().contiguous(), rows.t().contiguous())
     kernel = grad.new_empty(1).expand(grad.size(-1), x.size(-1), 1, 1)
     y = _convolution_backward(_as_map(grad), _as_map(x), kernel, (False, True, False))[1]
     return y.flatten(1)

@@ -3,7 +3,8 @@ import torch
 from mmpretrain.models.backbones.convnext import ConvNeXtBlock
 from torch.autograd.graph import saved_tensors_hooks
 
-from mmvideomac.models.sparse import BatchGRN, PatchLayout, VisiblePatches, sparse_forward
+from mmvideomac.models.sparse import PatchLayout, VisiblePatches, sparse_forward
+from mmvideomac.ops import BatchGRN
 from tests.test_models.utils import random_mask
 
 CHANNELS = 8
