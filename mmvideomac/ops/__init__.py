@@ -10,10 +10,11 @@ from .dense_convnext import run_dense
 from .device import cast_for_autocast, fast_memory_format, no_autocast, tile_side
 from .grn import BatchGRN, grn_dims
 from .inverted_mlp import GRNScope, inverted_mlp
-from .linear import linear
 from .patch_conv import ConvMaps, halo_conv, halo_max_pool, merging_conv, same_conv, window_conv
+from .products import LIBRARIES, linear, product_library, use_products
 
 __all__ = [
+    'LIBRARIES',
     'BatchGRN',
     'CPUSyncBatchNorm',
     'ConvMaps',
@@ -29,8 +30,10 @@ __all__ = [
     'linear',
     'merging_conv',
     'no_autocast',
+    'product_library',
     'run_dense',
     'same_conv',
     'tile_side',
+    'use_products',
     'window_conv',
 ]

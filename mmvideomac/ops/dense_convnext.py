@@ -2,7 +2,7 @@
 
 mmpretrain's blocks are made for training on small crops. The same function is here
 computed five times as fast (ConvNeXt V2-T, 480x832, 2 threads): features stay
-channels-last, products run in the faster library (:mod:`mmvideomac.ops.linear`),
+channels-last, products run in the faster library (:mod:`mmvideomac.ops.products`),
 the four times wider hidden features are made in pieces that fit the cache, and GRN,
 which is a factor and an offset per channel of the hidden features, goes into the
 weights of the second product.
@@ -15,7 +15,7 @@ from mmpretrain.models.utils import GRN, LayerNorm2d
 from torch import Tensor, nn
 
 from .grn import BatchGRN
-from .linear import linear_forward
+from .products import linear_forward
 
 _ROWS = 2048  # sites per piece: a few MB of hidden features
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .device import cast_for_autocast
-from .linear import linear_forward, linear_grad_input, linear_grad_weight
+from .products import linear_forward, linear_grad_input, linear_grad_weight
 
 
 @dataclass(frozen=True)

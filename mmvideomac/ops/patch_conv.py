@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .device import cast_for_autocast
-from .linear import linear, linear_forward, linear_grad_input, linear_grad_weight
+from .products import linear, linear_forward, linear_grad_input, linear_grad_weight
 
 
 def merging_conv(features: Tensor, weight: Tensor, bias: Tensor | None, stride: int) -> Tensor:
@@ -76,9 +76,11 @@ class _WindowConv(torch.autograd.Function):
         grad_features = grad_weight = grad_bias = None
         if needs_input:
             grad_columns = linear_grad_input(grad, matrix).view(-1, channels)
-            grad_rows = grad.new_zeros(features[..., 0].numel() + 1, channels)
-            grad_rows.index_add_(0, index, grad_columns)
-            grad_features = grad_rows[:-1].view(features.shape)
+            # A GPU would add up to k * k terms in half precision, rounding after each.
+            dtype = torch.promote_types(grad.dtype, torch.float32)
+            grad_rows = grad.new_zeros(features[..., 0].numel() + 1, channels, dtype=dtype)
+            grad_rows.index_add_(0, index, grad_columns.to(dtype))
+            grad_features = grad_rows[:-1].view(features.shape).to(grad.dtype)
         if needs_weight:
             grad_matrix = linear_grad_weight(grad, _columns(features, index, ctx.stride))
             grad_weight = grad_matrix.view(-1, ctx.kernel, ctx.kernel, channels)
