@@ -1,5 +1,6 @@
 """Training-time parts that plug into mmengine's Runner."""
 
+from .cpu_amp import CPUAmpOptimWrapper
 from .hooks import (
     AtomicCheckpointHook,
     ClassCountCheckHook,
@@ -18,6 +19,7 @@ from .replica import Replica
 
 __all__ = [
     'AtomicCheckpointHook',
+    'CPUAmpOptimWrapper',
     'ClassCountCheckHook',
     'EMATargetHook',
     'GroupedOptimWrapperConstructor',

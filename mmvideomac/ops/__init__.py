@@ -11,6 +11,7 @@ from .device import cast_for_autocast, fast_memory_format, no_autocast, tile_sid
 from .grn import BatchGRN, grn_dims
 from .inverted_mlp import GRNScope, inverted_mlp
 from .patch_conv import ConvMaps, halo_conv, halo_max_pool, merging_conv, same_conv, window_conv
+from .processor import multiplies
 from .products import LIBRARIES, linear, product_library, use_products
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     'keep_freed_memory',
     'linear',
     'merging_conv',
+    'multiplies',
     'no_autocast',
     'product_library',
     'run_dense',

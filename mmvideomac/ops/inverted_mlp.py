@@ -85,9 +85,9 @@ class _InvertedMLP(torch.autograd.Function):
 
         normed = _layer_norm(x, norm_w, norm_b, ctx.eps)[0].to(w1.dtype)
         grad_w1, grad_b1 = linear_grad_weight(grad_hidden, normed), grad_hidden.sum(rows)
-        grad_normed = linear_grad_input(grad_hidden, w1).to(norm_w.dtype)
+        grad_normed, wide = linear_grad_input(grad_hidden, w1), _for_layer_norm(x, norm_w)
         grad_x, grad_norm_w, grad_norm_b = torch.ops.aten.native_layer_norm_backward(
-            grad_normed, x.to(norm_w.dtype), norm_w.shape, mean, rstd, norm_w, norm_b, [True] * 3
+            grad_normed.to(wide.dtype), wide, norm_w.shape, mean, rstd, norm_w, norm_b, [True] * 3
         )
         return (
             grad_x.to(x.dtype), grad_norm_w, grad_norm_b, grad_w1, grad_b1,
@@ -96,14 +96,33 @@ class _InvertedMLP(torch.autograd.Function):
 
 
 def _layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, ...]:
-    return torch.native_layer_norm(x.to(weight.dtype), weight.shape, weight, bias, eps)
+    x = _for_layer_norm(x, weight)
+    return torch.native_layer_norm(x, weight.shape, weight, bias, eps)
+
+
+def _for_layer_norm(x: Tensor, weight: Tensor) -> Tensor:
+    # On a CPU the operator takes half precision with float32 weights, and computes in float32.
+    return x if x.device.type == 'cpu' else x.to(weight.dtype)
 
 
 def _sum_of_squares(x: Tensor, dims: tuple[int, ...]) -> Tensor:
-    # Not vector_norm: ten times slower over the outer dimensions. At least in
-    # single precision, since squares overflow half precision from 256 on.
-    x = x.to(torch.promote_types(x.dtype, torch.float32))
-    return x.square().sum(dims, keepdim=True)
+    # Not vector_norm: ten times slower over the outer dimensions.
+    x = _with_range(x)
+    return _sum(x.square(), dims)
+
+
+def _sum(x: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """Sum that keeps its dimensions, in at least single precision.
+
+    torch accumulates bfloat16 in float32, but to return that it would copy all of x.
+    """
+    x = _with_range(x)
+    return x.sum(dims, keepdim=True).to(torch.promote_types(x.dtype, torch.float32))
+
+
+def _with_range(x: Tensor) -> Tensor:
+    """``x`` in a type with the range of float32: squares overflow float16 from 256 on."""
+    return x.float() if x.dtype == torch.float16 else x
 
 
 def _grn(x: Tensor, norm: Tensor, gamma: Tensor, beta: Tensor, scope: GRNScope) -> Tensor:
@@ -119,7 +138,7 @@ def _grn_backward_(grad: Tensor, x: Tensor, norm: Tensor, gamma: Tensor, scope: 
     response = norm / mean
     # In parts: the product would be another whole temporary.
     parts = zip(grad.chunk(4, 1), x.chunk(4, 1), strict=True)
-    product = sum((g * y).sum(scope.dims, keepdim=True, dtype=norm.dtype) for g, y in parts)
+    product = sum(_sum(g * y, scope.dims) for g, y in parts)
     grad_gamma = (product * response).flatten(0, -2).sum(0)
     grad_response = product * gamma
     grad_mean = -(grad_response * response / mean).sum(-1, keepdim=True)

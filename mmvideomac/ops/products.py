@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .device import cast_for_autocast
+from .device import cast_for_autocast, no_autocast
 from .processor import is_amd, multiplies
 
 LIBRARIES = ('blas', 'onednn')
@@ -95,10 +95,11 @@ class _Linear(torch.autograd.Function):
 
 
 def linear_forward(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """:func:`linear` for use inside autograd functions, without autocast."""
+    """:func:`linear` for use inside autograd functions, in the dtype of its arguments."""
     if _emulated(x):
         bias = None if bias is None else bias.float()
-        return linear_forward(x.float(), weight.float(), bias).to(x.dtype)
+        with no_autocast(x):
+            return linear_forward(x.float(), weight.float(), bias).to(x.dtype)
     if not _by_convolution(x):
         return F.linear(x, weight, bias)
     rows = x.flatten(0, -2)
