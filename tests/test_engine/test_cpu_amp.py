@@ -12,7 +12,7 @@ def test_losses_are_those_of_float32_up_to_rounding(tmp_path):
     for wrapper in ('OptimWrapper', 'CPUAmpOptimWrapper'):
         config = tiny_config(tmp_path / 'videos', epochs=6, workers=0)
         # Not Adam, which makes whole steps of the rounding of gradients near zero.
-        config.optim_wrapper = dict(type=wrapper, optimizer=dict(type='SGD', lr=0.5))
+        config.optim_wrapper = dict(type=wrapper, optimizer=dict(type='SGD', lr=20.0))
         config.work_dir = str(tmp_path / wrapper)
         runner, record = train(config)
         losses[wrapper] = [values[0] for values in record.trace.values()]
@@ -21,6 +21,7 @@ def test_losses_are_those_of_float32_up_to_rounding(tmp_path):
     assert len(full) == 30
     assert half != full
     # A loss is a mean over thousands of predictions, each off by a few roundings to eight
-    # bits; the means are off by less than one such rounding.
-    assert half == pytest.approx(full, rel=2**-8)
-    assert full[-1] < 0.999 * full[0]  # it trains
+    # bits: that moves it by far less than training does.
+    learnt = full[0] - full[-1]
+    assert learnt > 0.005
+    assert half == pytest.approx(full, abs=learnt / 10)
