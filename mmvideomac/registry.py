@@ -14,6 +14,7 @@ HOOKS: Registry
 LOOPS: Registry
 METRICS: Registry
 MODELS: Registry
+OPTIM_WRAPPERS: Registry
 OPTIM_WRAPPER_CONSTRUCTORS: Registry
 RUNNERS: Registry
 TRANSFORMS: Registry

@@ -16,6 +16,7 @@ from .hooks import (
 from .loops import LabelPropagationProbeLoop, ResumableTrainLoop
 from .optim_steps import OptimStepSchedulerHook
 from .optim_wrapper import (
+    CPUAmpOptimWrapper,
     FiniteAmpOptimWrapper,
     FiniteOptimWrapper,
     GroupedOptimWrapperConstructor,
@@ -23,6 +24,7 @@ from .optim_wrapper import (
 
 __all__ = [
     'AtomicCheckpointHook',
+    'CPUAmpOptimWrapper',
     'ClassCountCheckHook',
     'EMATargetHook',
     'FiniteAmpOptimWrapper',

@@ -14,7 +14,7 @@ from mmengine.device import get_device
 from torch import distributed
 
 from mmvideomac.checkpoint.files import find_latest_checkpoint, is_complete
-from mmvideomac.utils.allocator import keep_freed_memory
+from mmvideomac.ops import keep_freed_memory, multiplies, product_library
 from mmvideomac.utils.errors import UserError
 
 #: Environment variables of a process, by launcher: (rank, processes, local rank).
@@ -180,6 +180,10 @@ def _batch_per_process(most: int, total: int, processes: int) -> int:
 def adapt_to_cpu(cfg: Config) -> list[str]:
     """Replace what only works on a GPU.
 
+    ``AmpOptimWrapper`` becomes bfloat16 on the CPU if the config asks for that type
+    (``optim_wrapper.dtype='bfloat16'``) and the CPU multiplies it; float32 otherwise, so
+    that a config that leaves the type open trains alike on every CPU.
+
     Returns:
         What was replaced and matters to the result, for the log.
     """
@@ -188,9 +192,19 @@ def adapt_to_cpu(cfg: Config) -> list[str]:
     if 'AmpOptimWrapper' in (name := wrapper.get('type', '')):
         gpu_only = ('type', 'loss_scale', 'dtype', 'use_fsdp')
         kept = {key: value for key, value in wrapper.items() if key not in gpu_only}
-        plain = name.replace('AmpOptimWrapper', 'OptimWrapper')
-        cfg.optim_wrapper = ConfigDict(type=plain, **kept)
-        notes.append(f'No GPU: mixed precision ({name}) is off, training in float32.')
+        asked, pays = wrapper.get('dtype') == 'bfloat16', multiplies(torch.bfloat16)
+        if asked and pays:
+            cfg.optim_wrapper = ConfigDict(type='mmvideomac.CPUAmpOptimWrapper', **kept)
+            notes.append('No GPU: mixed precision in bfloat16, which this CPU multiplies.')
+        else:
+            plain = name.replace('AmpOptimWrapper', 'OptimWrapper')
+            cfg.optim_wrapper = ConfigDict(type=plain, **kept)
+            note = f'No GPU: mixed precision ({name}) is off, training in float32.'
+            if asked:
+                note += ' This CPU only emulates bfloat16.'
+            elif pays:
+                note += ' optim_wrapper.dtype=bfloat16 is faster on this CPU.'
+            notes.append(note)
     cfg.train_dataloader.pin_memory = False
     if cfg.get('launcher', 'none') != 'none':
         cfg.model_wrapper_cfg = dict(
@@ -282,7 +296,7 @@ def prepare(cfg: Config, resume: str | None = None, device: str = 'auto') -> lis
         loader.pop('persistent_workers', None)  # torch refuses it without workers
     if get_device() in ('cpu', 'mps'):
         keep_freed_memory()
-        notes.extend(adapt_to_cpu(cfg))
+        notes.extend([*adapt_to_cpu(cfg), product_library()])
         if cfg.launcher != 'none':
             init_cpu_processes(cfg.launcher)
     return [note for note in notes if note]

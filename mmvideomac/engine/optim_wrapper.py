@@ -1,5 +1,8 @@
 """Optimiser steps that all processes take, or none, and their parameter groups."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from mmengine.dist import all_reduce
 from mmengine.optim import AmpOptimWrapper, DefaultOptimWrapperConstructor, OptimWrapper
@@ -101,6 +104,21 @@ class FiniteAmpOptimWrapper(_AgreedStep, AmpOptimWrapper):
         if self.loss_scaler.is_enabled():
             return torch.ones_like(self._loss_is_finite)
         return super()._gradients_are_finite()
+
+
+@OPTIM_WRAPPERS.register_module()
+class CPUAmpOptimWrapper(FiniteOptimWrapper):
+    """:class:`FiniteOptimWrapper` with forward passes in bfloat16; weights and gradients float32.
+
+    mmengine's ``AmpOptimWrapper`` insists on a GPU. Losses are not scaled: bfloat16 has
+    the range of float32. Takes the place of ``AmpOptimWrapper(dtype='bfloat16')`` on CPUs
+    that multiply bfloat16 (:func:`mmvideomac.engine.launch.adapt_to_cpu`).
+    """
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        with super().optim_context(model), torch.autocast('cpu', torch.bfloat16):
+            yield
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()

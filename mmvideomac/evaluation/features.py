@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmvideomac.ops import fast_memory_format
+
 from .stages import EncoderStages
 
 #: How the features of a stage come to the wanted stride.
@@ -125,9 +127,7 @@ class FeatureExtractor(nn.Module):
             x = F.interpolate(x, scale_factor=float(self.scale), mode='bilinear')
         if self._margin:
             x = F.pad(x, (self._margin,) * 4, mode='replicate')
-        if x.device.type == 'cpu':
-            x = x.contiguous(memory_format=torch.channels_last)
-        maps = self.encoder.run(x, self.stages)
+        maps = self.encoder.run(fast_memory_format(x), self.stages)
         maps = [F.normalize(self._to_grid(maps[i].float(), i, grid), dim=1) for i in self.stages]
         features = maps[0] if len(maps) == 1 else F.normalize(torch.cat(maps, 1), dim=1)
         return features[0].contiguous()

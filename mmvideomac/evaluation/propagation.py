@@ -16,13 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmvideomac.models.sparse.linear import product
+from mmvideomac.ops import linear, no_autocast, tile_side
 
 from .protocols import PropagationRules
-
-# Side of a tile in cells. Of a large tile more is masked, small ones make many calls:
-# on a CPU the former costs more, on a GPU the latter.
-_TILE_ON_CPU, _TILE_ON_GPU = 8, 16
 
 
 def propagate(
@@ -121,7 +117,7 @@ class LabelPropagator:
                 f'frame {self._frame} has features of shape {(c, h, w)}, frame 0 {(c0, h0, w0)}'
             )
         # Autocast would round the similarities, the best of which are compared.
-        with torch.autocast(features.device.type, enabled=False):
+        with no_autocast(features):
             state = self._propagate(features)
         self._keep(features, state)
         return state
@@ -224,7 +220,7 @@ class _Tile:
 
 def _cut(h: int, w: int, rules: PropagationRules, like: Tensor) -> list[_Tile]:
     """Tiles of a map, one below the other, strip by strip."""
-    side = _TILE_ON_CPU if like.device.type == 'cpu' else _TILE_ON_GPU
+    side = tile_side(like)
     masks, tiles = {}, []
     for columns in _split(w, side):
         for rows in _split(h, side):
@@ -287,7 +283,7 @@ class _Context:
         self, query: Tensor, rows: slice = slice(None), mask: Tensor | None = None
     ) -> _Candidates:
         features, sites = self.features[rows], self.sites[rows]
-        scores = product(features.flatten(0, 2), query).view(*sites.shape, -1)
+        scores = linear(features.flatten(0, 2), query).view(*sites.shape, -1)
         if mask is not None:
             scores += mask
         return scores.flatten(0, 1), sites.flatten(0, 1)

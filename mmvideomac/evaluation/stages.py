@@ -13,12 +13,10 @@ from itertools import pairwise
 
 import torch
 from mmpretrain.models.backbones import ConvNeXt, ResNet
-from mmpretrain.models.utils import LayerNorm2d
 from torch import Tensor, nn
 
 from mmvideomac.models.backbones.sparse_stages import SparseStages
-
-from .dense_convnext import is_plain_block, plain_block_forward, plain_norm_forward
+from mmvideomac.ops import run_dense
 
 _PROBE = 128  # pixels, a multiple of any stride
 
@@ -76,10 +74,10 @@ class EncoderStages:
         outs = {}
         for stage in range(max(wanted) + 1):
             for layer in self.layers[stage]:
-                x = _run_layer(layer, x)
+                x = run_dense(layer, x)
             if stage in wanted:
                 norm = _output_norm(self.backbone, stage)
-                outs[stage] = x if norm is None else _run_layer(norm, x)
+                outs[stage] = x if norm is None else run_dense(norm, x)
         return outs
 
     def _run_backbone(self, x: Tensor, wanted: Sequence[int]) -> dict[int, Tensor]:
@@ -204,16 +202,3 @@ def _output_norm(backbone: nn.Module, stage: int) -> nn.Module | None:
 def _out_indices(backbone: nn.Module) -> list[int]:
     indices = getattr(backbone, 'out_indices', (0,))
     return [indices] if isinstance(indices, int) else list(indices)
-
-
-def _run_layer(layer: nn.Module, x: Tensor) -> Tensor:
-    """``layer(x)``, the slow parts of mmpretrain's ConvNeXt on the CPU by faster ones."""
-    if x.device.type != 'cpu':
-        return layer(x)
-    if isinstance(layer, nn.Sequential):
-        for module in layer:
-            x = _run_layer(module, x)
-        return x
-    if is_plain_block(layer):
-        return plain_block_forward(layer, x)
-    return plain_norm_forward(layer, x) if type(layer) is LayerNorm2d else layer(x)

@@ -107,7 +107,27 @@ def test_work_dir_must_be_writable(tmp_path):
         launch.check_work_dir(str(tmp_path / 'file' / 'run'))
 
 
-def test_amp_falls_back_without_a_gpu():
+def amp_on_a_cpu(monkeypatch, multiplies: bool, **options):
+    monkeypatch.setattr(launch, 'multiplies', lambda dtype: multiplies)
+    cfg = config()
+    cfg.optim_wrapper.update(type='AmpOptimWrapper', **options)
+    (note,) = launch.adapt_to_cpu(cfg)
+    return cfg.optim_wrapper.type, note
+
+
+def test_bfloat16_on_a_cpu_that_multiplies_it_where_the_config_asks_for_it(monkeypatch):
+    wrapper, note = amp_on_a_cpu(monkeypatch, True, dtype='bfloat16', loss_scale='dynamic')
+    assert wrapper == 'mmvideomac.CPUAmpOptimWrapper'
+    assert 'in bfloat16' in note
+    for multiplies, options in ((False, dict(dtype='bfloat16')), (True, {}), (False, {})):
+        wrapper, note = amp_on_a_cpu(monkeypatch, multiplies, **options)
+        assert wrapper == 'OptimWrapper'
+        assert 'training in float32' in note
+        assert ('bfloat16' in note) == (multiplies or bool(options))
+
+
+def test_amp_falls_back_without_a_gpu(monkeypatch):
+    monkeypatch.setattr(launch, 'multiplies', lambda dtype: False)
     cfg = config()
     cfg.optim_wrapper.update(
         type='AmpOptimWrapper', loss_scale='dynamic', dtype='bfloat16', clip_grad=dict(max_norm=1)
@@ -198,7 +218,7 @@ def test_prepare(tmp_path):
     cfg.optim_wrapper.type = 'FiniteAmpOptimWrapper'
     cfg.train_dataloader.update(num_workers=0, persistent_workers=True)
     notes = launch.prepare(cfg)
-    assert [note.split()[0] for note in notes] == ['128', 'No']
+    assert [note.split()[0] for note in notes] == ['128', 'No', 'Products']
     assert 'persistent_workers' not in cfg.train_dataloader
     assert cfg.optim_wrapper.accumulative_counts == 2
 

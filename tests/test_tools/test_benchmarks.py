@@ -124,6 +124,19 @@ def test_steps_leave_gradients_in_all_parameters(tools):
         assert all(parameter.grad.any() for parameter in step.encoder.parameters())
 
 
+def test_products_alone(tools):
+    module = tools['encoder_step']
+    options = ['--encoder', 'convnextv2_atto', '--implementations', 'native', '--products', *SMALL]
+    steps = module.build_steps(module.parse(options))
+    module.add_products(steps, steps['native'])
+    assert list(steps) == ['native', 'products of native', 'native, blas', 'native, onednn']
+    for step in steps.values():
+        step()
+    blocks, others = 2 + 2 + 6 + 2, 4  # others: the stem and three mergings
+    # A block has two products and each of them three passes; the images need no gradient.
+    assert len(steps['products of native'].calls) == 3 * (2 * blocks + others) - 1
+
+
 def test_disagreement_is_an_error(tools):
     module = tools['encoder_step']
     args = module.parse(['--encoder', 'convnextv2_atto', '--implementations', 'masked', *SMALL])
@@ -209,6 +222,20 @@ def test_training_step_trains(tools, config):
     parameters = sum(p.nbytes for p in step.model.parameters() if p.requires_grad)
     # weights, target, two moments
     assert 4 * parameters < step.state_bytes() < 4.1 * parameters + 10_000
+
+
+def test_training_step_runs_backward_outside_autocast(tools, config):
+    module = tools['train_step']
+    options = ['--config', str(config), '--batch', '2', '--threads', '1', '--dtype', 'bfloat16']
+    step = module.TrainingStep(module.parse(options), 'native')
+    seen = dict(forward=set(), backward=set())
+    layer, (weight, *_) = step.model.head, step.model.head.parameters()
+    layer.register_forward_hook(lambda *_: seen['forward'].add(torch.is_autocast_enabled('cpu')))
+    weight.register_hook(lambda _: seen['backward'].add(torch.is_autocast_enabled('cpu')))
+    step()
+    assert seen == dict(forward={True}, backward={False})
+    with pytest.raises(SystemExit):
+        module.parse([*options, '--dtype', 'float16'])
 
 
 def test_training_steps_of_backends_agree_or_stop(tools, config):

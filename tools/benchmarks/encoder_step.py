@@ -2,6 +2,7 @@
 
 python tools/benchmarks/encoder_step.py --encoder convnextv2_tiny
 python tools/benchmarks/encoder_step.py --encoder resnet50 --threads 2 --json resnet50.json
+python tools/benchmarks/encoder_step.py --implementations native --products
 
 native, masked, minkowski: our encoder with that sparse backend (minkowski where it is
 installed). spark: mmpretrain's SparseConvNeXt or SparseResNet, run as its SparK does.
@@ -27,6 +28,9 @@ from encoders import (
     spark_forward,
 )
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from mmvideomac.ops import LIBRARIES, use_products
 
 Forward = Callable[[Tensor, Tensor], Tensor]
 
@@ -40,6 +44,11 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = make_parser(__doc__)
     add_encoder_options(parser)
     parser.add_argument('--ratio', type=float, default=0.75, help='share hidden (default 0.75)')
+    parser.add_argument(
+        '--products',
+        action='store_true',
+        help='also time the products of ours alone, and ours with either library for them',
+    )
     return check_encoder_options(parser, parse_args(parser, argv))
 
 
@@ -145,6 +154,45 @@ def build_steps(args: argparse.Namespace) -> dict[str, Step]:
     return steps
 
 
+class Products(TorchDispatchMode):
+    """Records the matrix products of what runs within; a call runs them again, and nothing else.
+
+    Convolutions count, other than grouped ones: they are products, or done by them.
+    """
+
+    #: Operator -> which argument is the number of groups.
+    GROUPS = dict(mm=None, addmm=None, convolution=8, convolution_backward=9)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = function.overloadpacket.__name__
+        if name in self.GROUPS and (self.GROUPS[name] is None or args[self.GROUPS[name]] == 1):
+            self.calls.append(partial(function, *args, **kwargs or {}))
+        return function(*args, **kwargs or {})
+
+    @torch.no_grad()
+    def __call__(self) -> None:
+        for call in self.calls:
+            call()
+
+
+def add_products(steps: dict[str, Callable], native: Step) -> None:
+    """The products of ours alone, and ours with either library for those in float32."""
+    with Products() as products:
+        native()
+    steps['products of native'] = products
+
+    def run(library: str) -> None:
+        with use_products(library):
+            native()
+
+    if native.args.device == 'cpu' and native.args.dtype == 'float32':
+        steps.update({f'native, {library}': partial(run, library) for library in LIBRARIES})
+
+
 def faster_format(
     name: str, build: Callable[[torch.memory_format], Step], args: argparse.Namespace
 ) -> dict[str, Step]:
@@ -200,6 +248,8 @@ def main() -> None:
         steps = build_steps(args)
     except (ValueError, ArithmeticError) as error:
         raise SystemExit(f'encoder_step.py: {error}') from None
+    if args.products:
+        add_products(steps, steps['native'])
     times = time_interleaved(steps, args.rounds, args.device)
     title = (
         f'{args.encoder}, forward + backward, batch {args.batch}, {args.size}x{args.size}, '

@@ -16,7 +16,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import torch
-from common import autocast, make_parser, parse_args, report, summarise, time_interleaved
+from common import make_parser, parse_args, report, summarise, time_interleaved
 from encoders import installed_backends
 from memory import ResidentMemory, allocated_peak
 from mmengine.config import Config
@@ -48,6 +48,8 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--batch', type=int, default=8, help='frame pairs (default 8)')
     parser.add_argument('--no-memory', action='store_true', help='measure time alone')
     args = parse_args(parser, argv)
+    if args.device == 'cpu' and args.dtype == 'float16':
+        parser.error('--dtype float16 trains on a GPU only: use bfloat16')
     if not args.config.is_file():
         parser.error(f'the config {args.config} does not exist')
     args.backends = ['native', *(name for name in args.backends if name != 'native')]
@@ -78,8 +80,7 @@ class TrainingStep:
 
     def __call__(self) -> dict[str, Tensor]:
         """Train on the batch once, and return the losses."""
-        with autocast(self.args):
-            losses = self.model.train_step(self.batch, self.optim_wrapper)
+        losses = self.model.train_step(self.batch, self.optim_wrapper)
         self.model.update_target(self.momentum)
         return losses
 
@@ -94,14 +95,18 @@ class TrainingStep:
 
 
 def _optimiser(cfg: Config, args: argparse.Namespace) -> dict:
-    """That of the config, at the start of its warm-up, stepping in every iteration."""
+    """That of the config, at the start of its warm-up, stepping in every iteration.
+
+    Autocast is the wrapper's: over the forward pass, not the backward one.
+    """
     settings = cfg.optim_wrapper
     settings.optimizer.lr *= 1e-4
     settings.accumulative_counts = 1
     if args.device == 'cuda' and args.dtype != 'float32':
         return {**settings, 'type': 'FiniteAmpOptimWrapper', 'dtype': args.dtype}
     settings.pop('loss_scale', None)
-    return {**settings, 'type': 'FiniteOptimWrapper'}
+    wrappers = dict(float32='FiniteOptimWrapper', bfloat16='CPUAmpOptimWrapper')
+    return {**settings, 'type': wrappers[args.dtype]}
 
 
 def _samples(cfg: Config, args: argparse.Namespace) -> list[dict]:

@@ -6,7 +6,7 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmvideomac.models.sparse.batch_norm import CPUSyncBatchNorm
+from mmvideomac.ops import CPUSyncBatchNorm
 from mmvideomac.registry import HOOKS
 
 from ..optim_steps import ends_optim_step

@@ -13,15 +13,12 @@ from mmpretrain.models.backbones import ConvNeXt
 from mmpretrain.models.backbones.convnext import ConvNeXtBlock
 from torch import Tensor, nn
 
+from mmvideomac.ops import BatchGRN, GRNScope, grn_dims, inverted_mlp
 from mmvideomac.registry import MODELS
 
 from ..initializers import ReleasedTruncNormal
 from ..sparse import (
-    BatchGRN,
-    GRNScope,
     VisiblePatches,
-    grn_dims,
-    inverted_mlp,
     register_sparse,
     run_block,
     sparse_forward,

@@ -16,8 +16,9 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.utils import _pair
 
+from mmvideomac.ops import CPUSyncBatchNorm, batch_norm, grn_dims
+
 from .backends import BACKENDS
-from .batch_norm import CPUSyncBatchNorm
 from .dispatch import register_sparse, sparse_forward
 from .patches import VisiblePatches
 
@@ -165,10 +166,7 @@ def _batch_norm(module: _BatchNorm, x: VisiblePatches) -> VisiblePatches:
     # Every patch as a channels-last map of its own: a view, which the layer
     # normalises over all sites of all maps, as BatchNorm1d would the rows.
     maps = x.features.flatten(0, 1).permute(0, 3, 1, 2)
-    if isinstance(module, nn.SyncBatchNorm) and maps.device.type == 'cpu':  # torch refuses
-        maps = CPUSyncBatchNorm.forward(module, maps)
-    else:
-        maps = module(maps)
+    maps = batch_norm(module, maps)
     return x.with_features(maps.permute(0, 2, 3, 1).unflatten(0, x.features.shape[:2]))
 
 
@@ -177,20 +175,6 @@ def _group_norm(module: nn.GroupNorm, x: VisiblePatches) -> VisiblePatches:
     sites = x.features.flatten(1, 3).transpose(1, 2)  # (B, C, K * s * s)
     sites = F.group_norm(sites, module.num_groups, module.weight, module.bias, module.eps)
     return x.with_features(sites.transpose(1, 2).unflatten(1, x.features.shape[1:4]))
-
-
-class BatchGRN(GRN):
-    """GRN that takes its norm over the visible sites of the whole batch.
-
-    What the released sparse encoders of ConvNeXt V2 and VideoMAC compute, per
-    process; every sample then depends on its batch. Without a mask it is the
-    plain, per-sample layer, as in their fine-tuning code.
-    """
-
-
-def grn_dims(module: GRN) -> tuple[int, ...]:
-    """Dimensions of (B, K, s, s, C) that the norm of a GRN goes over."""
-    return (0, 1, 2, 3) if isinstance(module, BatchGRN) else (1, 2, 3)
 
 
 @register_sparse(GRN)  # Woo et al., 2023, Algorithm 1, over visible sites

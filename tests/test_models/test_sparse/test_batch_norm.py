@@ -4,7 +4,7 @@ from mmcv.cnn import build_norm_layer
 from torch import distributed, multiprocessing, nn
 
 from mmvideomac.models.sparse import PatchLayout, VisiblePatches, sparse_forward
-from mmvideomac.models.sparse.batch_norm import CPUSyncBatchNorm
+from mmvideomac.ops import CPUSyncBatchNorm
 from tests.test_models.utils import random_mask, randomize
 
 CHANNELS = 6

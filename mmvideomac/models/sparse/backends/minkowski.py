@@ -15,6 +15,8 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
+from mmvideomac.ops import cast_for_autocast, no_autocast
+
 from ..patches import VisiblePatches
 from ..plan import PatchLayout
 from .base import Backend, register_backend
@@ -200,7 +202,7 @@ def _run(layer_type: type, layer: SimpleNamespace, rows: Tensor, x: VisiblePatch
         rows, coordinate_map_key=maps.key(side), coordinate_manager=maps.manager
     )
     layer.dimension, layer.kernel_generator = 2, window
-    with torch.autocast(rows.device.type, enabled=False):
+    with no_autocast(rows):
         return layer_type.forward(layer, sites).F
 
 
@@ -219,8 +221,8 @@ def _floats(x: VisiblePatches, *parameters: Tensor | None) -> list[Tensor | None
 
 def _to_patches(rows: Tensor, x: VisiblePatches, stride: int) -> VisiblePatches:
     batch, patches, side = x.features.shape[:3]
-    dtype = x.features.dtype
-    if torch.is_autocast_enabled('cpu') and dtype != torch.float64:
-        dtype = torch.get_autocast_dtype('cpu')
+    rows = rows.to(x.features.dtype)
+    if rows.dtype != torch.float64:
+        (rows,) = cast_for_autocast(rows)
     side //= stride
-    return x.with_features(rows.view(batch, patches, side, side, -1).to(dtype))
+    return x.with_features(rows.view(batch, patches, side, side, -1))

@@ -3,7 +3,8 @@ import torch
 from mmpretrain.models.backbones.convnext import ConvNeXtBlock
 from torch.autograd.graph import saved_tensors_hooks
 
-from mmvideomac.models.sparse import BatchGRN, PatchLayout, VisiblePatches, sparse_forward
+from mmvideomac.models.sparse import PatchLayout, VisiblePatches, sparse_forward
+from mmvideomac.ops import LIBRARIES, BatchGRN, use_products
 from tests.test_models.utils import random_mask
 
 CHANNELS = 8
@@ -58,3 +59,36 @@ def test_keeps_six_numbers_a_site_and_channel():
     # the block's input, the input of the norm and the expanded features, 4 C
     assert saved_numbers('native') == 6
     assert saved_numbers('masked') > 12
+
+
+def gradients(block, x: torch.Tensor, upstream: torch.Tensor, backend: str) -> list[torch.Tensor]:
+    """Output and all gradients, in float64."""
+    layout = PatchLayout(random_mask(3, (2, 2), 2))
+    x = x.clone().requires_grad_()
+    y = sparse_forward(block, VisiblePatches(x, layout, backend)).features
+    found = torch.autograd.grad(y, [x, *block.parameters()], upstream.to(y.dtype))
+    return [value.double() for value in (y.detach(), *found)]
+
+
+@pytest.mark.parametrize('grn', ['none', 'sample', 'batch'])
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize('library', LIBRARIES)
+def test_errors_are_those_of_rounding(grn, dtype, library):
+    block, x = block_and_patches(grn, 'native')
+    # Values, weights and gradient that all types have.
+    for parameter in block.parameters():
+        parameter.data = parameter.bfloat16().double()
+    features = x.features.detach().bfloat16().double()
+    upstream = torch.linspace(-1, 1, features.numel()).view_as(features).bfloat16().double()
+    exact = gradients(block, features, upstream, 'native')
+    block.float()
+    with use_products(library), torch.autocast('cpu', dtype, enabled=dtype != torch.float32):
+        fused, layered = (
+            gradients(block, features.float(), upstream, backend)
+            for backend in ('native', 'masked')
+        )
+    # As many roundings as lie between the input and a result, or, where large terms
+    # cancel, what the layers one by one suffer too.
+    for value, reference, expected in zip(fused, layered, exact, strict=True):
+        bound = 16 * torch.finfo(dtype).eps * expected.norm() + 2 * (reference - expected).norm()
+        assert (value - expected).norm() <= bound

@@ -2,7 +2,7 @@
 
 mmpretrain's blocks are made for training on small crops. The same function is here
 computed five times as fast (ConvNeXt V2-T, 480x832, 2 threads): features stay
-channels-last, products run in the faster library (``mmvideomac.models.sparse.linear``),
+channels-last, products run in the faster library (:mod:`mmvideomac.ops.products`),
 the four times wider hidden features are made in pieces that fit the cache, and GRN,
 which is a factor and an offset per channel of the hidden features, goes into the
 weights of the second product.
@@ -14,14 +14,32 @@ from mmpretrain.models.backbones.convnext import ConvNeXtBlock
 from mmpretrain.models.utils import GRN, LayerNorm2d
 from torch import Tensor, nn
 
-from mmvideomac.models.sparse import BatchGRN
-from mmvideomac.models.sparse.linear import product
+from .grn import BatchGRN
+from .products import linear_forward
 
 _ROWS = 2048  # sites per piece: a few MB of hidden features
 
 
-def is_plain_block(module: nn.Module) -> bool:
-    """Whether :func:`plain_block_forward` computes what this module does."""
+def run_dense(layer: nn.Module, x: Tensor) -> Tensor:
+    """``layer(x)`` on a whole image, the slow parts of mmpretrain's ConvNeXt by faster ones.
+
+    Args:
+        layer: In eval mode, run without gradients.
+        x: (1, C, H, W).
+    """
+    if x.device.type != 'cpu':
+        return layer(x)
+    if isinstance(layer, nn.Sequential):
+        for module in layer:
+            x = run_dense(module, x)
+        return x
+    if _is_plain_block(layer):
+        return _block_forward(layer, x)
+    return _norm_forward(layer, x) if type(layer) is LayerNorm2d else layer(x)
+
+
+def _is_plain_block(module: nn.Module) -> bool:
+    """Whether :func:`_block_forward` computes what this module does."""
     return (
         type(module) is ConvNeXtBlock
         and type(module.norm) is LayerNorm2d
@@ -32,24 +50,24 @@ def is_plain_block(module: nn.Module) -> bool:
     )
 
 
-def plain_norm_forward(norm: LayerNorm2d, x: Tensor) -> Tensor:
+def _norm_forward(norm: LayerNorm2d, x: Tensor) -> Tensor:
     """A norm over channels, (1, C, H, W), which stays channels-last in memory."""
     y = F.layer_norm(x.permute(0, 2, 3, 1), norm.normalized_shape, norm.weight, norm.bias, norm.eps)
     return y.permute(0, 3, 1, 2)
 
 
-def plain_block_forward(block: ConvNeXtBlock, x: Tensor) -> Tensor:
+def _block_forward(block: ConvNeXtBlock, x: Tensor) -> Tensor:
     """A ConvNeXt block in eval mode, (1, C, H, W) -> (1, C, H, W).
 
     Args:
-        block: One that :func:`is_plain_block`.
+        block: One that :func:`_is_plain_block`.
         x: Best channels-last in memory. One image: GRN takes its norm over all of it.
     """
     y = block.depthwise_conv(x).permute(0, 2, 3, 1)
     rows = y.reshape(-1, y.size(3))
     hidden = [
         F.gelu(
-            product(
+            linear_forward(
                 F.layer_norm(piece, *_affine(block.norm)),
                 block.pointwise_conv1.weight,
                 block.pointwise_conv1.bias,
@@ -68,7 +86,7 @@ def plain_block_forward(block: ConvNeXtBlock, x: Tensor) -> Tensor:
         weight, bias = weight * block.gamma[:, None], bias * block.gamma
     out = x.permute(0, 2, 3, 1).clone(memory_format=torch.contiguous_format)
     for piece, values in zip(out.view(-1, out.size(3)).split(_ROWS), hidden, strict=True):
-        piece += product(values, weight, bias)
+        piece += linear_forward(values, weight, bias)
     return out.permute(0, 3, 1, 2)
 
 

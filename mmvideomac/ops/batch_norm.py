@@ -1,13 +1,25 @@
-"""Batch normalisation with the statistics of all processes, on the CPU."""
+"""Batch normalisation whose statistics all processes share."""
 
 from __future__ import annotations
 
 import torch
 from mmengine.dist import is_distributed
-from torch import Tensor, distributed
+from torch import Tensor, distributed, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmvideomac.registry import MODELS
+
+
+def batch_norm(module: _BatchNorm, x: Tensor) -> Tensor:
+    """``module(x)``, also of ``nn.SyncBatchNorm`` on a CPU, which torch refuses.
+
+    Args:
+        module: ``nn.BatchNorm2d``, ``nn.SyncBatchNorm`` or :class:`CPUSyncBatchNorm`.
+        x: (N, C, H, W).
+    """
+    if isinstance(module, nn.SyncBatchNorm) and x.device.type == 'cpu':
+        return CPUSyncBatchNorm.forward(module, x)
+    return module(x)
 
 
 @MODELS.register_module('CPUSyncBN')

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .linear import input_product, product, weight_product
+from .device import cast_for_autocast
+from .products import linear_forward, linear_grad_input, linear_grad_weight
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,7 @@ def inverted_mlp(
         Tensor: (B, K, s, s, C'), of the autocast dtype if autocast is on.
     """
     gamma_beta = grn or (None, None)
-    if torch.is_autocast_enabled(x.device.type):
-        # Inside the function autocast would cast forward and forget it backward.
-        dtype = torch.get_autocast_dtype(x.device.type)
-        expand = tuple(t.to(dtype) for t in expand)
-        project = tuple(t.to(dtype) for t in project)
+    expand, project = cast_for_autocast(*expand), cast_for_autocast(*project)
     return _InvertedMLP.apply(x, *norm, *expand, *gamma_beta, *project, norm_eps, grn_scope)
 
 
@@ -59,13 +56,13 @@ class _InvertedMLP(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, norm_w, norm_b, w1, b1, gamma, beta, w2, b2, eps, scope):
         normed, mean, rstd = _layer_norm(x, norm_w, norm_b, eps)
-        hidden = product(normed.to(w1.dtype), w1, b1)
+        hidden = linear_forward(normed.to(w1.dtype), w1, b1)
         active = F.gelu(hidden)
         norm = None if scope is None else _sum_of_squares(active, scope.dims).sqrt_()
         z = active if scope is None else _grn(active, norm, gamma, beta, scope)
         ctx.save_for_backward(x, mean, rstd, norm_w, norm_b, hidden, w1, norm, gamma, beta, w2)
         ctx.eps, ctx.scope = eps, scope
-        return product(z, w2, b2)
+        return linear_forward(z, w2, b2)
 
     @staticmethod
     def backward(ctx, grad):
@@ -77,9 +74,9 @@ class _InvertedMLP(torch.autograd.Function):
         # Temporaries are the peak of the whole step here: in place where it can be.
         active = F.gelu(hidden)
         z = active if scope is None else _grn(active, norm, gamma, beta, scope)
-        grad_w2, grad_b2 = weight_product(grad, z), grad.sum(rows)
+        grad_w2, grad_b2 = linear_grad_weight(grad, z), grad.sum(rows)
         del z
-        grad_z = input_product(grad, w2)
+        grad_z = linear_grad_input(grad, w2)
         if scope is not None:
             grad_beta = grad_z.sum(rows).to(beta.dtype)
             grad_gamma = _grn_backward_(grad_z, active, norm, gamma, scope)
@@ -87,10 +84,10 @@ class _InvertedMLP(torch.autograd.Function):
         grad_hidden = torch.ops.aten.gelu_backward.grad_input(grad_z, hidden, grad_input=grad_z)
 
         normed = _layer_norm(x, norm_w, norm_b, ctx.eps)[0].to(w1.dtype)
-        grad_w1, grad_b1 = weight_product(grad_hidden, normed), grad_hidden.sum(rows)
-        grad_normed = input_product(grad_hidden, w1).to(norm_w.dtype)
+        grad_w1, grad_b1 = linear_grad_weight(grad_hidden, normed), grad_hidden.sum(rows)
+        grad_normed, wide = linear_grad_input(grad_hidden, w1), _for_layer_norm(x, norm_w)
         grad_x, grad_norm_w, grad_norm_b = torch.ops.aten.native_layer_norm_backward(
-            grad_normed, x.to(norm_w.dtype), norm_w.shape, mean, rstd, norm_w, norm_b, [True] * 3
+            grad_normed.to(wide.dtype), wide, norm_w.shape, mean, rstd, norm_w, norm_b, [True] * 3
         )
         return (
             grad_x.to(x.dtype), grad_norm_w, grad_norm_b, grad_w1, grad_b1,
@@ -99,14 +96,33 @@ class _InvertedMLP(torch.autograd.Function):
 
 
 def _layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, ...]:
-    return torch.native_layer_norm(x.to(weight.dtype), weight.shape, weight, bias, eps)
+    x = _for_layer_norm(x, weight)
+    return torch.native_layer_norm(x, weight.shape, weight, bias, eps)
+
+
+def _for_layer_norm(x: Tensor, weight: Tensor) -> Tensor:
+    # On a CPU the operator takes half precision with float32 weights, and computes in float32.
+    return x if x.device.type == 'cpu' else x.to(weight.dtype)
 
 
 def _sum_of_squares(x: Tensor, dims: tuple[int, ...]) -> Tensor:
-    # Not vector_norm: ten times slower over the outer dimensions. At least in
-    # single precision, since squares overflow half precision from 256 on.
-    x = x.to(torch.promote_types(x.dtype, torch.float32))
-    return x.square().sum(dims, keepdim=True)
+    # Not vector_norm: ten times slower over the outer dimensions.
+    x = _with_range(x)
+    return _sum(x.square(), dims)
+
+
+def _sum(x: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """Sum that keeps its dimensions, in at least single precision.
+
+    torch accumulates bfloat16 in float32, but to return that it would copy all of x.
+    """
+    x = _with_range(x)
+    return x.sum(dims, keepdim=True).to(torch.promote_types(x.dtype, torch.float32))
+
+
+def _with_range(x: Tensor) -> Tensor:
+    """``x`` in a type with the range of float32: squares overflow float16 from 256 on."""
+    return x.float() if x.dtype == torch.float16 else x
 
 
 def _grn(x: Tensor, norm: Tensor, gamma: Tensor, beta: Tensor, scope: GRNScope) -> Tensor:
@@ -122,7 +138,7 @@ def _grn_backward_(grad: Tensor, x: Tensor, norm: Tensor, gamma: Tensor, scope: 
     response = norm / mean
     # In parts: the product would be another whole temporary.
     parts = zip(grad.chunk(4, 1), x.chunk(4, 1), strict=True)
-    product = sum((g * y).sum(scope.dims, keepdim=True, dtype=norm.dtype) for g, y in parts)
+    product = sum(_sum(g * y, scope.dims) for g, y in parts)
     grad_gamma = (product * response).flatten(0, -2).sum(0)
     grad_response = product * gamma
     grad_mean = -(grad_response * response / mean).sum(-1, keepdim=True)

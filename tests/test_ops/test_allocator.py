@@ -7,7 +7,7 @@ import pytest
 SCRIPT = """
 import resource
 import torch
-from mmvideomac.utils.allocator import keep_freed_memory
+from mmvideomac.ops import keep_freed_memory
 
 assert keep_freed_memory()
 for _ in range(4):  # small objects may come to lie behind the first ones

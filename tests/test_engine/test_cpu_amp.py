@@ -1,0 +1,27 @@
+import pytest
+import torch
+
+from tests.test_engine.tiny import tiny_config, write_videos
+from tests.test_engine.toy import train
+
+
+def test_losses_are_those_of_float32_up_to_rounding(tmp_path):
+    (tmp_path / 'videos').mkdir()
+    write_videos(tmp_path / 'videos')
+    losses = {}
+    for wrapper in ('FiniteOptimWrapper', 'CPUAmpOptimWrapper'):
+        config = tiny_config(tmp_path / 'videos', epochs=6, workers=0)
+        # Not Adam, which makes whole steps of the rounding of gradients near zero.
+        config.optim_wrapper = dict(type=wrapper, optimizer=dict(type='SGD', lr=20.0))
+        config.work_dir = str(tmp_path / wrapper)
+        runner, record = train(config)
+        losses[wrapper] = [values[0] for values in record.trace.values()]
+        assert all(p.dtype == torch.float32 for p in runner.model.parameters())
+    full, half = losses.values()
+    assert len(full) == 30
+    assert half != full
+    # A loss is a mean over thousands of predictions, each off by a few roundings to eight
+    # bits: that moves it by far less than training does.
+    learnt = full[0] - full[-1]
+    assert learnt > 0.005
+    assert half == pytest.approx(full, abs=learnt / 10)
