@@ -30,7 +30,7 @@ HEADINGS = {
     'Masks': ('models.maskers',),
     'Losses': ('models.losses',),
     'Label propagation': ('evaluation.label_propagation',),
-    'Layers and initialisation': ('models.sparse', 'models.initializers'),
+    'Layers and initialisation': ('ops', 'models.sparse', 'models.initializers'),
     'Videos': ('datasets.frame_pair_dataset', 'datasets.video_readers'),
     'Sampling': ('datasets.pair_sampling', 'datasets.samplers'),
     'Transforms': ('datasets.transforms',),
