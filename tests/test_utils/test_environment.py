@@ -102,7 +102,7 @@ def test_an_older_torch_is_refused_at_import():
 
 
 def test_torch_that_is_accepted_is_the_one_that_is_declared():
-    from mmvideomac.utils.compat import MINIMUM_TORCH
+    from mmvideomac.utils.environment import MINIMUM_TORCH
 
     requirements = (REPOSITORY / 'requirements' / 'runtime.txt').read_text().splitlines()
     assert f'torch>={MINIMUM_TORCH}' in requirements
