@@ -112,12 +112,13 @@ def _sum_of_squares(x: Tensor, dims: tuple[int, ...]) -> Tensor:
 
 
 def _sum(x: Tensor, dims: tuple[int, ...]) -> Tensor:
-    """Sum that keeps its dimensions, in at least single precision.
-
-    torch accumulates bfloat16 in float32, but to return that it would copy all of x.
-    """
+    """Sum that keeps its dimensions, in at least single precision."""
     x = _with_range(x)
-    return x.sum(dims, keepdim=True).to(torch.promote_types(x.dtype, torch.float32))
+    wide = torch.promote_types(x.dtype, torch.float32)
+    if x.device.type == 'cpu':
+        # Accumulated in float32 all the same; to return that torch would copy all of x.
+        return x.sum(dims, keepdim=True).to(wide)
+    return x.sum(dims, keepdim=True, dtype=wide)
 
 
 def _with_range(x: Tensor) -> Tensor:

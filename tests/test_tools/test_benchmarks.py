@@ -160,12 +160,11 @@ def test_encoder_step_as_a_script(tmp_path):
         assert row['ratio'] == row['median_s'] / rows[0]['median_s'] and row['min_s'] > 0
 
 
-def test_mask_ratio(tools, tmp_path, monkeypatch, capsys):
+def test_mask_ratio(tools, tmp_path):
     files = [tmp_path / 'rows.json', tmp_path / 'plot.png']
     arguments = ['--encoder', 'convnextv2_atto', '--ratios', '0', '0.5', *SMALL]
     arguments += ['--json', files[0], '--plot', files[1]]
-    monkeypatch.setattr(sys, 'argv', ['mask_ratio.py', *map(str, arguments)])
-    tools['mask_ratio'].main()
+    assert tools['mask_ratio'].main([str(argument) for argument in arguments]) == 0
     rows = json.loads(files[0].read_text())['rows']
     assert [(row['mask_ratio'], row['hidden']) for row in rows] == [
         (0, 0),

@@ -12,6 +12,7 @@ get the same images, masks and output gradients; every parameter gets its gradie
 
 import argparse
 import copy
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -31,6 +32,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmvideomac.ops import LIBRARIES, use_products
+from mmvideomac.utils.errors import UserError, reports_errors
 
 Forward = Callable[[Tensor, Tensor], Tensor]
 
@@ -242,12 +244,13 @@ def relative_error(actual: Tensor, expected: Tensor) -> float:
     return ((actual - expected).norm() / expected.norm().clamp(min=1e-12)).item()
 
 
-def main() -> None:
-    args = parse()
+@reports_errors
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse(argv)
     try:
         steps = build_steps(args)
     except (ValueError, ArithmeticError) as error:
-        raise SystemExit(f'encoder_step.py: {error}') from None
+        raise UserError(str(error)) from None
     if args.products:
         add_products(steps, steps['native'])
     times = time_interleaved(steps, args.rounds, args.device)
@@ -259,4 +262,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

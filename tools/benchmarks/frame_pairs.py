@@ -21,6 +21,7 @@ The peers decode video files by decord, opened for each pair. Rows that end alik
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -42,6 +43,7 @@ from mmvideomac.datasets import FramePairDataset, SampleKey
 from mmvideomac.datasets.frame_files import list_frames
 from mmvideomac.datasets.frame_pair_dataset import crop_size
 from mmvideomac.registry import DATASETS
+from mmvideomac.utils.errors import UserError, reports_errors
 
 # isort: split
 from torchvision.transforms import InterpolationMode, RandomResizedCrop
@@ -183,13 +185,14 @@ def build_dataset(cfg: Config, data: Sequence[str]) -> FramePairDataset:
     return DATASETS.build(dataset)
 
 
+@reports_errors
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse(argv)
     cfg = Config.fromfile(args.config)
     dataset = build_dataset(cfg, args.data)
     size = crop_size(dataset.pipeline.transforms)
     if size is None:
-        raise SystemExit(f'{args.config}: the pipeline has no crop, so it is not the recipe')
+        raise UserError(f'{args.config}: the pipeline has no crop, so it is not the recipe')
     ours = Samples(dataset, args.pairs, args.seed)
     pairs = ours.pairs()
     samples = {
@@ -219,4 +222,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

@@ -9,6 +9,7 @@ implementation, over clips of two lengths.
 """
 
 import argparse
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -22,6 +23,7 @@ from memory import ResidentMemory
 from torch import Tensor
 
 from mmvideomac.evaluation import PROTOCOLS, LabelPropagator, PropagationRules, get_protocol
+from mmvideomac.utils.errors import UserError, reports_errors
 
 #: Clip lengths at which memory is measured, beyond the frames that fill the context.
 SHORT, LONG = 2, 20
@@ -188,8 +190,9 @@ def measure_memory(args: argparse.Namespace, name: str) -> dict[str, int | None]
     return peaks
 
 
-def main() -> None:
-    args = parse()
+@reports_errors
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse(argv)
     memory = {}
     if not args.no_memory:
         for name in args.implementations:
@@ -199,7 +202,7 @@ def main() -> None:
     try:
         check_agreement(steps)
     except ArithmeticError as error:
-        raise SystemExit(f'label_propagation.py: {error}') from None
+        raise UserError(str(error)) from None
     rows = summarise(time_interleaved(steps, args.rounds, args.device), 'windows')
     for row in rows:
         row.update(memory.get(row['implementation'], {}))
@@ -213,4 +216,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

@@ -8,6 +8,7 @@ the recipe, 0.75.
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,8 @@ from common import make_parser, parse_args, report, summarise, time_interleaved
 from encoder_step import add_encoder_options, build_steps, check_encoder_options
 from encoders import random_mask
 from matplotlib.figure import Figure
+
+from mmvideomac.utils.errors import UserError, reports_errors
 
 #: Mask ratio of the recipe.
 RECIPE = 0.75
@@ -91,12 +94,13 @@ def draw(rows: Sequence[dict], title: str, path: Path) -> None:
     figure.savefig(path, dpi=150)
 
 
-def main() -> None:
-    args = parse()
+@reports_errors
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse(argv)
     try:
         rows = measure(args)
     except (ValueError, ArithmeticError) as error:
-        raise SystemExit(f'mask_ratio.py: {error}') from None
+        raise UserError(str(error)) from None
     title = (
         f'{args.encoder}, forward + backward, batch {args.batch}, {args.size}x{args.size}, '
         f'{args.dtype}, {args.device}'
@@ -107,4 +111,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

@@ -10,6 +10,7 @@ loading. Memory is measured apart, in a fresh process for each backend.
 import argparse
 import logging
 import math
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -28,6 +29,7 @@ from torch import Tensor
 
 from mmvideomac.datasets.frame_pair_dataset import crop_size
 from mmvideomac.registry import MODELS, TRANSFORMS
+from mmvideomac.utils.errors import UserError, reports_errors
 
 DEFAULT_CONFIG = Path(__file__).parents[2] / 'configs' / 'videomac_cnxv2t_yt18.py'
 
@@ -160,8 +162,9 @@ def measure_memory(args: argparse.Namespace, backend: str) -> dict[str, int | No
     )
 
 
-def main() -> None:
-    args = parse()
+@reports_errors
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse(argv)
     memory = {}
     if not args.no_memory:
         for backend in args.backends:
@@ -172,7 +175,7 @@ def main() -> None:
         try:
             check_agreement(steps)
         except ArithmeticError as error:
-            raise SystemExit(f'train_step.py: {error}') from None
+            raise UserError(str(error)) from None
     rows = summarise(time_interleaved(steps, args.rounds, args.device), 'native')
     for row in rows:
         row['pairs_per_s'] = args.batch / row['median_s']
@@ -184,4 +187,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())
