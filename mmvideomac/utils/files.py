@@ -42,7 +42,7 @@ def write_file(path: str | os.PathLike, data: bytes | memoryview | str) -> None:
     except OSError as error:
         raise OSError(
             error.errno,
-            f'Cannot write {path}: {error.strerror} ({len(data) / 2**20:.1f} MiB needed). Make '
+            f'Cannot write {path}: {error.strerror or error} ({len(data) / 2**20:.1f} MiB needed). Make '
             'room, or choose another folder. Earlier files are untouched',
         ) from error
     finally:

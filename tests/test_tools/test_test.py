@@ -91,7 +91,7 @@ def test_a_clip_that_breaks_midway_keeps_what_is_done(config, tmp_path, capsys):
 
 
 def test_results_have_no_nan(config, tmp_path, monkeypatch):
-    tool = load_tool()
+    tool = load_tool('test')
     result = Evaluation('crw', {'davis/J&F': float('nan')}, clips=1)
     monkeypatch.setattr(tool, 'evaluate', lambda cfg, weights: result)
     tool.run(tool.parse_args([str(config), 'color', '--work-dir', str(tmp_path)]))

@@ -8,7 +8,6 @@ loading. Memory is measured apart, in a fresh process for each backend.
 """
 
 import argparse
-import logging
 import math
 import sys
 from collections.abc import Sequence
@@ -30,6 +29,7 @@ from torch import Tensor
 from mmvideomac.datasets.frame_pair_dataset import crop_size
 from mmvideomac.registry import MODELS, TRANSFORMS
 from mmvideomac.utils.errors import UserError, reports_errors
+from mmvideomac.utils.logging import quiet
 
 DEFAULT_CONFIG = Path(__file__).parents[2] / 'configs' / 'videomac_cnxv2t_yt18.py'
 
@@ -69,13 +69,13 @@ class TrainingStep:
     def __init__(self, args: argparse.Namespace, backend: str) -> None:
         cfg = Config.fromfile(args.config)
         init_default_scope(cfg.default_scope)
-        logging.disable(logging.INFO)  # mmengine lists settings of every parameter
         torch.manual_seed(args.seed)
         cfg.model.backbone.sparse_backend = backend
-        self.model = MODELS.build(cfg.model)
-        self.model.init_weights()
-        self.model.train().to(args.device)
-        self.optim_wrapper = build_optim_wrapper(self.model, _optimiser(cfg, args))
+        with quiet():
+            self.model = MODELS.build(cfg.model)
+            self.model.init_weights()
+            self.model.train().to(args.device)
+            self.optim_wrapper = build_optim_wrapper(self.model, _optimiser(cfg, args))
         self.momentum = cfg.default_hooks.ema_target.momentum
         self.batch = default_collate(_samples(cfg, args))
         self.args = args

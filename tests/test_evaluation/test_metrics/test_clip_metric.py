@@ -10,7 +10,7 @@ from torch import distributed, multiprocessing
 
 from mmvideomac.datasets.labelled_clips import DAVISDataset
 from mmvideomac.registry import METRICS
-from mmvideomac.utils.files import write_file, write_json
+from mmvideomac.utils.files import write_json
 from tests.test_datasets.test_labelled_clips.layouts import blank_masks, write_davis
 
 from .samples import evaluate, predict
@@ -57,20 +57,6 @@ def test_two_processes_agree_with_one(tmp_path):
         scores = json.loads((tmp_path / out / 'scores.json').read_text())
         assert list(scores['sequences']) == ['a', 'b', 'c']
         assert len(list((tmp_path / out).rglob('*.png'))) == 18
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
-    path = tmp_path / 'deep' / 'file'
-    write_file(path, b'old')
-
-    def full(*_):
-        raise OSError('disk full')
-
-    monkeypatch.setattr('pathlib.Path.replace', full)
-    with pytest.raises(OSError, match='disk full'):
-        write_file(path, b'new')
-    assert path.read_bytes() == b'old'
-    assert [p.name for p in path.parent.iterdir()] == ['file']
 
 
 def test_json_has_no_nan(tmp_path):
