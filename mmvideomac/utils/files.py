@@ -40,10 +40,11 @@ def write_file(path: str | os.PathLike, data: bytes | memoryview | str) -> None:
         temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
+        cause = error.strerror or error
         raise OSError(
             error.errno,
-            f'Cannot write {path}: {error.strerror or error} ({len(data) / 2**20:.1f} MiB needed). Make '
-            'room, or choose another folder. Earlier files are untouched',
+            f'Cannot write {path}: {cause} ({len(data) / 2**20:.1f} MiB needed). Make room, or '
+            'choose another folder. Earlier files are untouched',
         ) from error
     finally:
         with contextlib.suppress(OSError):
