@@ -174,16 +174,11 @@ def _remove_strides(
 
 def _layers(backbone: nn.Module) -> list[list[nn.Module]] | None:
     """The layers of every stage, the stem with the first; None if not known."""
-    if isinstance(backbone, ConvNeXt):
-        inline = getattr(backbone, 'stage_norms', 'output') == 'inline'
-        return [
-            [down, stage, *([getattr(backbone, f'norm{i}')] if inline else [])]
-            for i, (down, stage) in enumerate(
-                zip(backbone.downsample_layers, backbone.stages, strict=True)
-            )
-        ]
     if isinstance(backbone, SparseStages):
         return backbone.sparse_stages()
+    if isinstance(backbone, ConvNeXt):
+        stages = zip(backbone.downsample_layers, backbone.stages, strict=True)
+        return [list(layers) for layers in stages]
     if isinstance(backbone, ResNet) and type(backbone).forward is ResNet.forward:
         stem = [backbone.stem] if backbone.deep_stem else [backbone.conv1, backbone.norm1]
         stem += [] if backbone.deep_stem else [backbone.relu]

@@ -128,7 +128,7 @@ def build_twin(library: str, config: Mapping, encoder: nn.Module) -> Twin:
     Raises:
         ValueError: if the library has no such network, or is not installed.
     """
-    if not isinstance(encoder, ConvNeXt | SparseStages):
+    if not isinstance(encoder, SparseStages):
         raise ValueError(f'{type(encoder).__name__} is no encoder of mmvideomac')
     try:
         module = importlib.import_module(f'{__package__}.{library}')
