@@ -59,8 +59,8 @@ def build(config: Mapping, encoder: nn.Module) -> Twin:
     recipe = f'timm.create_model({recipe})'
     model = timm.create_model(name, **settings)
     if getattr(encoder, 'stage_norms', None) == 'none':  # as FCMAE's models in timm
-        model.reset_classifier(0, '', reset_other=True)
-        recipe += " and model.reset_classifier(0, '', reset_other=True)"
+        model.head.norm = nn.Identity()
+        recipe += ' and model.head.norm = torch.nn.Identity()'
     return Twin.of(encoder, model, 'timm', recipe, renames)
 
 
