@@ -8,7 +8,7 @@ from setuptools.command.build_py import build_py
 
 
 class BuildWithConfigs(build_py):
-    """Puts configs, tools and the model index into the package, where OpenMMLab has them.
+    """Puts configs, tools, projects and the model index where OpenMMLab has them.
 
     ``mmvideomac/.mim`` is where mim and ``mmvideomac::`` in a config look. An editable
     installation uses the folders of the repository: no copy that could be outdated.
@@ -21,8 +21,8 @@ class BuildWithConfigs(build_py):
         mim = Path(self.build_lib, 'mmvideomac', '.mim')
         shutil.rmtree(mim, ignore_errors=True)  # of an earlier build
         # Shell scripts set up the repository, and work nowhere else.
-        ignore = shutil.ignore_patterns('__pycache__', '*.sh')
-        for folder in ('configs', 'tools'):
+        ignore = shutil.ignore_patterns('__pycache__', '*.sh', 'tests')
+        for folder in ('configs', 'tools', 'projects'):
             shutil.copytree(folder, mim / folder, ignore=ignore)
         shutil.copy('model-index.yml', mim)
 

@@ -2,8 +2,8 @@
 
 Importing the package prepares the environment (:mod:`mmvideomac.utils.environment`),
 registers every component, so ``custom_imports = dict(imports=['mmvideomac'])``
-in a config is all that mmengine needs, and lets configs inherit from
-``'mmvideomac::...'`` (:mod:`mmvideomac.utils.config`).
+in a config is all that mmengine needs, lets configs inherit from ``'mmvideomac::...'``,
+and makes ``projects`` importable (:mod:`mmvideomac.utils.config`).
 """
 
 from mmvideomac.utils.environment import prepare_environment
@@ -13,9 +13,10 @@ prepare_environment()
 
 from mmvideomac import datasets, engine, evaluation, models, visualization  # noqa: E402, F401
 from mmvideomac.apis.encoders import get_encoder, list_encoders  # noqa: E402
-from mmvideomac.utils.config import resolve_shipped_configs  # noqa: E402
+from mmvideomac.utils.config import find_projects, resolve_shipped_configs  # noqa: E402
 from mmvideomac.version import __version__  # noqa: E402
 
+find_projects()
 resolve_shipped_configs()
 
 __all__ = ['__version__', 'get_encoder', 'list_encoders']

@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SOURCES = ['mmvideomac', 'configs', 'tools', 'requirements', 'README.md', 'model-index.yml']
+SOURCES = [
+    'mmvideomac',
+    'configs',
+    'tools',
+    'projects',
+    'requirements',
+    'README.md',
+    'model-index.yml',
+]
 SOURCES += ['setup.py', 'setup.cfg', 'pyproject.toml', 'MANIFEST.in']
 SDIST = 'from setuptools import build_meta; print(build_meta.build_sdist("dist"))'
 PIP = [sys.executable, '-m', 'pip', '--disable-pip-version-check', '--no-input']

@@ -86,7 +86,8 @@ class FramePairDataset(BaseDataset):
         sampling = sampling or dict(type='all_pairs')
         if TASK_UTILS.get(sampling.get('type', '')) is None:
             raise ValueError(
-                f"unknown sampling type {sampling.get('type')!r}; choose 'all_pairs' or 'per_video'"
+                f"unknown sampling type {sampling.get('type')!r}; choose 'all_pairs', 'per_video' "
+                'or one that you registered in TASK_UTILS'
             )
         self.sampling = TASK_UTILS.build(sampling)
         self.readers = {
@@ -297,12 +298,14 @@ class FramePairDataset(BaseDataset):
             raise IndexError(f'sample {key.index} of a dataset of {len(self)}')
         index, errors = key.index, []
         for attempt in range(self.MAX_ATTEMPTS):
-            transform_seed, sample_seed = derive_seeds(*key, attempt)
+            transform_seed, sample_seed, frames_seed = derive_seeds(*key, attempt)
             if attempt:
                 index = sample_seed % len(self)
             try:
+                with seeded(frames_seed):
+                    results = self._read(index)
                 with seeded(transform_seed):
-                    return self._make_sample(index, sample_seed)
+                    return self.pipeline(dict(results, sample_seed=sample_seed))
             except VideoReadError as error:
                 if self.test_mode:
                     raise
@@ -313,23 +316,21 @@ class FramePairDataset(BaseDataset):
             'Check that the data are complete and the disk is there.'
         )
 
-    def _make_sample(self, index: int, sample_seed: int) -> dict:
+    def _read(self, index: int) -> dict:
+        """The chosen frames of a sample."""
         video = int(np.searchsorted(self._ends, index, side='right'))
         number = index - (int(self._ends[video - 1]) if video else 0)
         info = self.get_data_info(video)
-        i, j = self.sampling.draw(number, info['num_frames'], info['fps'])
-        frames = self.readers[info['reader']].read(info['path'], (i, j))
+        chosen = self.sampling.draw(number, info['num_frames'], info['fps'])
+        frames = self.readers[info['reader']].read(info['path'], chosen)
         shape = frames[0].shape[:2]
-        return self.pipeline(
-            dict(
-                frames=frames,
-                frame_indices=(i, j),
-                video=info['path'],
-                sample_seed=sample_seed,
-                sample_idx=index,
-                ori_shape=shape,
-                img_shape=shape,
-            )
+        return dict(
+            frames=frames,
+            frame_indices=chosen,
+            video=info['path'],
+            sample_idx=index,
+            ori_shape=shape,
+            img_shape=shape,
         )
 
     def _report(self, error: VideoReadError) -> None:

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 
-def derive_seeds(seed: int, epoch: int, index: int, attempt: int = 0) -> tuple[int, int]:
-    """Two independent, well mixed seeds of one sample.
+def derive_seeds(seed: int, epoch: int, index: int, attempt: int = 0) -> tuple[int, int, int]:
+    """Three independent, well mixed seeds of one sample.
 
     The same on every platform: :class:`numpy.random.SeedSequence` is specified
     bit by bit.
@@ -27,14 +27,14 @@ def derive_seeds(seed: int, epoch: int, index: int, attempt: int = 0) -> tuple[i
         attempt: Counts the replacements of a sample that could not be read.
 
     Returns:
-        ``(transform_seed, sample_seed)``, ints in [0, 2**63): one for what is
-        drawn on the CPU (pair, crop, flip), one for what the model draws
-        (the mask). With a single seed for both, a crop and a mask drawn by the
-        same kind of generator would be correlated.
+        ``(transform_seed, sample_seed, frames_seed)``, ints in [0, 2**63): for the
+        transforms (crop, flip), for what the model draws (the mask), and for the choice
+        of frames. With a single seed, a crop and a mask drawn by the same kind of
+        generator would be correlated, and another sampling of frames would change the
+        crops: methods could not be compared on the same ones.
     """
     sequence = np.random.SeedSequence(seed, spawn_key=(epoch, index, attempt))
-    transform_seed, sample_seed = sequence.generate_state(2, np.uint64) >> np.uint64(1)
-    return int(transform_seed), int(sample_seed)
+    return tuple((sequence.generate_state(3, np.uint64) >> np.uint64(1)).tolist())
 
 
 def get_rng_state() -> tuple:

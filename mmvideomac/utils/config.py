@@ -8,6 +8,7 @@ sub-folder.
 from __future__ import annotations
 
 import inspect
+import sys
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -91,6 +92,17 @@ def find_config(name: str) -> Path:
         advice = f'; do you mean {" or ".join(close)}?' if close else f', see {folder}'
         raise FileNotFoundError(f'mmvideomac has no config {relative!r}{advice}')
     return path
+
+
+def find_projects() -> None:
+    """Have ``custom_imports = dict(imports=['projects.siammae'])`` found from any folder.
+
+    Projects lie beside the configs. Behind everything else on the path, since their folder
+    holds more than them.
+    """
+    root = config_folder().parent
+    if (root / 'projects').is_dir() and str(root) not in sys.path:
+        sys.path.append(str(root))
 
 
 def resolve_shipped_configs() -> None:

@@ -2,6 +2,7 @@ import multiprocessing
 import os
 import pickle
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -141,6 +142,24 @@ class TestPerVideo:
 
 
 class TestDeterminism:
+    def test_crops_and_masks_do_not_depend_on_the_choice_of_frames(self, tmp_path):
+        """Methods that sample otherwise see the same crops."""
+        root, drawn = str(textured(tmp_path / 'data')), []
+
+        def record(results):
+            state = np.random.randint(2**31), random.random(), results['sample_seed']
+            drawn.append((Path(results['video']).name, *state, torch.rand(1).item()))
+            return results
+
+        for gap in [(1, 1), (1, 3), (2, 3)]:
+            sampling = dict(type='per_video', repeats=4, gap=gap)
+            dataset = FramePairDataset(root, pipeline=[record], sampling=sampling)
+            for index in range(len(dataset)):
+                dataset[SampleKey(3, 1, index)]
+        first, *others = np.array_split(np.array(drawn, dtype=object), 3)
+        assert len(np.unique(first[:, 1])) == len(first)
+        assert all((other == first).all() for other in others)
+
     @pytest.fixture
     def dataset(self, tmp_path):
         sampling = dict(type='per_video', repeats=4, gap=(1, 3))

@@ -13,8 +13,16 @@ def draw():
 
 def test_seeds_are_fixed():
     """Golden values: another platform or numpy must not change a run."""
-    assert derive_seeds(0, 0, 0) == (2094613214458313471, 8110954207693845004)
-    assert derive_seeds(2**31 - 1, 99, 123456, 3) == (4487405381736504120, 1578196591056308720)
+    assert derive_seeds(0, 0, 0) == (
+        2094613214458313471,
+        8110954207693845004,
+        6827044209883387547,
+    )
+    assert derive_seeds(2**31 - 1, 99, 123456, 3) == (
+        4487405381736504120,
+        1578196591056308720,
+        8151201947442806424,
+    )
 
 
 def test_seeds_differ_and_are_well_mixed():
@@ -26,11 +34,12 @@ def test_seeds_differ_and_are_well_mixed():
         for attempt in range(2)
     ]
     seeds = np.array([derive_seeds(*key) for key in keys], dtype=np.int64)
-    assert len(np.unique(seeds)) == seeds.size  # also: the two of a sample differ
+    assert len(np.unique(seeds)) == seeds.size  # also: the three of a sample differ
     assert seeds.min() >= 0
     bits = (seeds[..., None] >> np.arange(63)) & 1
     assert np.abs(bits.mean(axis=(0, 1)) - 0.5).max() < 0.04  # 12000 coins per bit
-    assert abs(np.corrcoef(*seeds.T)[0, 1]) < 0.05
+    correlation = np.corrcoef(seeds.T.astype(np.float64))
+    assert np.abs(correlation - np.eye(3)).max() < 0.05
 
 
 def test_seeded_is_repeatable_and_leaves_no_trace():

@@ -28,6 +28,10 @@ class ReconstructionHook(Hook):
         ValueError: if either is below 1.
     """
 
+    #: Of the unwrapped model and samples a picture, uint8 RGB (height, width, 3): a method
+    #: whose predictions are shown otherwise has a hook with another one.
+    draw = staticmethod(draw_predictions)
+
     # After the update of the EMA target, before a checkpoint may end the run.
     priority = 'LOW'
 
@@ -55,6 +59,5 @@ class ReconstructionHook(Hook):
             self._draw(runner, runner.iter)
 
     def _draw(self, runner: Runner, step: int) -> None:
-        model = unwrap_model(runner.model)
-        image = draw_predictions(model, self._samples)
+        image = self.draw(unwrap_model(runner.model), self._samples)
         runner.visualizer.add_image('reconstruction', image, step)
