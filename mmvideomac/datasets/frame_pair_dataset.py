@@ -257,7 +257,7 @@ class FramePairDataset(BaseDataset):
             # Of roots inside each other the innermost one, whatever their order.
             name = min((os.path.relpath(info['path'], root) for root in self._roots), key=len)
             facts = [info[key] for key in ('reader', 'num_frames', 'height', 'width')]
-            fps = info['fps'] if self.sampling.needs_fps else None
+            fps = info['fps'] if self.sampling.uses_fps else None
             digest.update(json.dumps([Path(name).as_posix(), *facts, fps]).encode())
         sampling = dict(type=type(self.sampling).__name__, **vars(self.sampling))
         return {

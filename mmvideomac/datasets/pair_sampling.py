@@ -16,7 +16,7 @@ class AllPairs:
         gap: Distance of the two frames, >= 1.
     """
 
-    needs_fps = False
+    needs_fps = uses_fps = False
 
     def __init__(self, gap: int = 1) -> None:
         if gap < 1:
@@ -81,7 +81,13 @@ class PerVideo:
         """Whether videos of unknown frame rate cannot be sampled."""
         return self.gap_seconds is not None
 
-    def _range(self, fps) -> tuple:
+    @property
+    def uses_fps(self) -> bool:
+        """Whether the frames that are drawn depend on the frame rate."""
+        return self.gap_seconds is not None
+
+    def gap_range(self, fps: np.ndarray | float | None) -> tuple:
+        """Smallest and largest gap in frames, for one frame rate or for those of (V,) videos."""
         if self.gap is not None:
             return self.gap
         low, high = (np.maximum(np.rint(s * fps), 1).astype(np.int64) for s in self.gap_seconds)
@@ -89,12 +95,12 @@ class PerVideo:
 
     def count(self, num_frames: np.ndarray, fps: np.ndarray) -> np.ndarray:
         """Samples per epoch of videos (V,) with these lengths; 0 = too short."""
-        low, _ = self._range(fps)
+        low, _ = self.gap_range(fps)
         return np.where(num_frames > low, self.repeats, 0)
 
     def draw(self, number: int, num_frames: int, fps: float | None) -> tuple[int, int]:
         """Frame indices of one random sample of one video."""
-        low, high = self._range(fps)
+        low, high = self.gap_range(fps)
         # int64: the default integer, and with it the stream, depends on the platform.
         gap = np.random.randint(low, min(high, num_frames - 1) + 1, dtype=np.int64)
         start = np.random.randint(0, num_frames - gap, dtype=np.int64)

@@ -8,19 +8,37 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 from mmengine.dataset import default_collate
+from mmpretrain.structures import DataSample
 from torch import nn
 
 from mmvideomac.visualization import draw_reconstruction
 
 
 @torch.no_grad()
-def draw_predictions(
-    model: nn.Module, samples: Sequence[dict], captions: Sequence[str] = ()
-) -> np.ndarray:
-    """Let a model reconstruct samples, and draw it.
+def predict_samples(
+    model: nn.Module, samples: Sequence[dict]
+) -> tuple[torch.Tensor, list[DataSample]]:
+    """What a pre-training model predicts of samples.
 
     The model runs in eval mode and is left as it was found; no random number is
     drawn, as the masks depend on the samples' seeds alone.
+
+    Args:
+        model: With ``predict``, not wrapped.
+        samples: of a :class:`~mmvideomac.datasets.FramePairDataset` with its pipeline.
+
+    Returns:
+        The frames, normalised, (N, frames, 3, H, W), and the results of N samples.
+    """
+    with _evaluating(model):
+        data = model.data_preprocessor(default_collate(list(samples)), False)
+        return torch.stack(data['inputs'], 1), model(**data, mode='predict')
+
+
+def draw_predictions(
+    model: nn.Module, samples: Sequence[dict], captions: Sequence[str] = ()
+) -> np.ndarray:
+    """Let a model reconstruct samples, and draw it; see :func:`predict_samples`.
 
     Args:
         model: :class:`~mmvideomac.models.VideoMAC`, not wrapped.
@@ -30,11 +48,9 @@ def draw_predictions(
     Returns:
         uint8 RGB (height, width, 3).
     """
-    with _evaluating(model):
-        data = model.data_preprocessor(default_collate(list(samples)), False)
-        results = model(**data, mode='predict')
+    frames, results = predict_samples(model, samples)
     return draw_reconstruction(
-        torch.stack(data['inputs'], 1),
+        frames,
         torch.stack([result.mask for result in results]),
         torch.stack([result.pred_patches for result in results]),
         model.data_preprocessor.mean,

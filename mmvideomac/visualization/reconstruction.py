@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from math import isqrt
 
 import numpy as np
 import torch
@@ -78,14 +79,10 @@ def reconstruction_tiles(
     hidden = masks.flatten(0, 1).cpu()
     true = patchify(images, patch_size)
     select = hidden.flatten(1)[..., None]
-    scale, shift = (
-        torch.as_tensor(value).float().cpu().reshape(3, 1, 1) for value in (pixel_std, pixel_mean)
-    )
 
     def to_pixels(patches: Tensor) -> np.ndarray:
-        image = unpatchify(patches, grid, patch_size) * scale + shift
-        pixels = image.round().clamp(0, 255).byte().permute(0, 2, 3, 1)
-        return pixels.unflatten(0, frames.shape[:2]).numpy()
+        pixels = patches_to_pixels(patches, grid, pixel_mean, pixel_std)
+        return pixels.reshape(*frames.shape[:2], *pixels.shape[1:])
 
     tiles = {'input': to_pixels(true)}
     covered = cover_hidden(tiles['input'], masks)
@@ -104,6 +101,26 @@ def reconstruction_tiles(
         torch.where(select, guessed, true)
     )
     return tiles
+
+
+def patches_to_pixels(
+    patches: Tensor, grid: tuple[int, int], pixel_mean: Tensor, pixel_std: Tensor
+) -> np.ndarray:
+    """Images of patches of the normalised input.
+
+    Args:
+        patches: (B, gh * gw, p * p * 3), on the CPU.
+        grid: (gh, gw).
+        pixel_mean, pixel_std: 3 values each, 0..255, that undo the normalisation.
+
+    Returns:
+        uint8 RGB (B, H, W, 3).
+    """
+    scale, shift = (
+        torch.as_tensor(value).float().cpu().reshape(3, 1, 1) for value in (pixel_std, pixel_mean)
+    )
+    images = unpatchify(patches, grid, isqrt(patches.size(-1) // 3)) * scale + shift
+    return images.round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
 
 
 def cover_hidden(images: np.ndarray, masks: Tensor) -> np.ndarray:

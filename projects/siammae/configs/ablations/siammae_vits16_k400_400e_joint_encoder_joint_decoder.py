@@ -1,0 +1,3 @@
+_base_ = 'siammae_vits16_k400_400e.py'
+
+model = dict(joint_encoder=True, head=dict(type='JointDecoder'))

@@ -1,0 +1,3 @@
+_base_ = 'siammae_vits16_k400_400e.py'
+
+model = dict(masker=dict(past_ratio=0.5, future_ratio=0.5))
