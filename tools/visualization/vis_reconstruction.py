@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import mmcv
 import numpy as np
 import torch
 from mmengine.config import Config
@@ -17,8 +16,6 @@ from mmengine.registry import init_default_scope
 from PIL import Image
 
 import mmvideomac  # noqa: F401  (registers the package)
-from mmvideomac.checkpoint.files import read_state_dict
-from mmvideomac.checkpoint.loading import load_state_dict_strictly
 from mmvideomac.datasets import (
     DecordReader,
     FrameFolderReader,
@@ -26,9 +23,12 @@ from mmvideomac.datasets import (
     find_videos,
 )
 from mmvideomac.datasets.frame_files import is_image
-from mmvideomac.datasets.frame_pair_dataset import crop_size
-from mmvideomac.evaluation.reconstruction import draw_predictions
-from mmvideomac.registry import MODELS, TRANSFORMS
+from mmvideomac.evaluation.reconstruction import (
+    draw_predictions,
+    fit_frame,
+    load_model,
+    training_size,
+)
 from mmvideomac.utils.errors import reports_errors
 
 
@@ -49,18 +49,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--seed', type=int, default=0, help='of the masks')
     parser.add_argument('--device', choices=['cpu', 'cuda'], default='cpu')
     return parser.parse_args(argv)
-
-
-def load_model(cfg: Config, checkpoint: str, device: str) -> torch.nn.Module:
-    """Build the model of a config with the weights of a checkpoint.
-
-    Raises:
-        FileNotFoundError, ValueError: if the checkpoint is missing, no checkpoint or
-            of another architecture.
-    """
-    model = MODELS.build(cfg.model)
-    load_state_dict_strictly(model, read_state_dict(checkpoint), checkpoint)
-    return model.to(device)
 
 
 def read_pairs(
@@ -95,21 +83,6 @@ def read_pairs(
         )
 
 
-def fit(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize to cover ``size`` (height, width) and crop its centre."""
-    scale = max(size[0] / frame.shape[0], size[1] / frame.shape[1])
-    height, width = (max(round(n * scale), m) for n, m in zip(frame.shape[:2], size, strict=True))
-    frame = mmcv.imresize(frame, (width, height), interpolation='area')
-    top, left = (height - size[0]) // 2, (width - size[1]) // 2
-    return frame[top : top + size[0], left : left + size[1]]
-
-
-def training_size(cfg: Config) -> tuple[int, int]:
-    """(height, width) of the crop that a config trains on; 224 if it has none."""
-    pipeline = [TRANSFORMS.build(step) for step in cfg.train_dataloader.dataset.pipeline]
-    return crop_size(pipeline) or (224, 224)
-
-
 @reports_errors
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
@@ -127,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     pack, written = PackFramePair(), set()
     for name, pairs in read_pairs(args.inputs, args.num, args.gap):
         samples = [
-            pack(dict(frames=[fit(f, size) for f in frames], sample_seed=args.seed + number))
+            pack(dict(frames=[fit_frame(f, size) for f in frames], sample_seed=args.seed + number))
             for number, (_, frames) in enumerate(pairs)
         ]
         picture = draw_predictions(model, samples, [caption for caption, _ in pairs])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mmpretrain.models.backbones import ConvNeXt
+from mmpretrain.models.backbones import ConvNeXt, VisionTransformer
 from mmpretrain.registry import MODELS
 from torch import nn
 
@@ -35,4 +35,6 @@ def _dense_config(config: Mapping, encoder: nn.Module) -> dict:
             out_indices=list(encoder.out_indices),
             gap_before_final_norm=encoder.gap_before_final_norm,
         )
+    if isinstance(encoder, VisionTransformer):
+        dense.update(out_type=encoder.out_type)
     return dense

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from mmpretrain.models.backbones import ConvNeXt
+from mmpretrain.models.backbones import ConvNeXt, VisionTransformer
 from torch import Tensor, nn
 
 from mmvideomac.models.backbones.sparse_stages import SparseStages
@@ -128,7 +128,7 @@ def build_twin(library: str, config: Mapping, encoder: nn.Module) -> Twin:
     Raises:
         ValueError: if the library has no such network, or is not installed.
     """
-    if not isinstance(encoder, SparseStages):
+    if not isinstance(encoder, (SparseStages, VisionTransformer)):
         raise ValueError(f'{type(encoder).__name__} is no encoder of mmvideomac')
     try:
         module = importlib.import_module(f'{__package__}.{library}')
@@ -195,5 +195,8 @@ def _stages(encoder: nn.Module) -> list[str]:
         stages = [f'stages.{i}' for i in range(len(encoder.stages))]
         norms = [f'norm{i}' for i in encoder.out_indices]
         return stages + [name for name in norms if hasattr(encoder, name)]
+    if isinstance(encoder, VisionTransformer):
+        layers = [f'layers.{i}' for i in range(encoder.num_layers)]
+        return layers + ['ln1'] * encoder.final_norm
     names = {module: name for name, module in encoder.named_modules()}
     return [names[layers[-1]] for layers in encoder.sparse_stages()]

@@ -99,3 +99,7 @@ def test_the_table_of_ablations_names_every_config():
     page = (CONFIGS / 'ablations' / 'README.md').read_text()
     linked = re.findall(r'\]\(([\w.]+\.py)\)', page)
     assert set(linked) == {name.split('/')[1] for name in NAMES if '/' in name}
+    figures = re.findall(r'\| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$', page, re.MULTILINE)
+    assert len(figures) == 28
+    for mean, region, contour in figures:  # each was rounded
+        assert float(mean) == pytest.approx((float(region) + float(contour)) / 2, abs=0.101)
