@@ -9,10 +9,13 @@ from tests.test_engine.tiny import REPOSITORY
 PAGES = [
     REPOSITORY / 'README.md',
     REPOSITORY / 'configs/ablations/README.md',
+    *sorted(REPOSITORY.glob('projects/**/README.md')),
     *sorted((REPOSITORY / 'docs').glob('*.md')),
 ]
 _BLOCK = re.compile(r'^```(\w*)\n(.*?)^```', re.MULTILINE | re.DOTALL)
-_TOOL = re.compile(r'(?:python|bash|^) ?((?:tools|tests)/[\w/]+\.(?:py|sh))(?: (.*))?$')
+_TOOL = re.compile(
+    r'(?:python|bash|^) ?((?:projects/\w+/)?(?:tools|tests)/[\w/]+\.(?:py|sh))(?: (.*))?$'
+)
 
 
 class Command(NamedTuple):

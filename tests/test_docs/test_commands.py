@@ -36,7 +36,8 @@ print(json.dumps(helps))
 @pytest.fixture(scope='module')
 def options():
     """Tool -> the options that its --help names; of a shell script, that it reads."""
-    tools = [path for path in REPOSITORY.glob('tools/**/*.py') if 'main(' in path.read_text()]
+    files = [*REPOSITORY.glob('tools/**/*.py'), *REPOSITORY.glob('projects/*/tools/*.py')]
+    tools = [path for path in files if 'main(' in path.read_text()]
     tools = sorted(path.relative_to(REPOSITORY).as_posix() for path in tools)
     command = [sys.executable, '-W', 'ignore', '-c', HELP, *tools, 'tests/golden_check.py']
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
@@ -60,10 +61,13 @@ def test_files_are_there(page):
     text = page.read_text()
     # Listings that are to be written to a file begin with its name.
     made = re.findall(r'^```python\n# (\S+)$', text, re.MULTILINE)
-    named = re.findall(r'(?<![\w/.<-])((?:tools|configs|tests|mmvideomac)/[\w./*-]*[\w/*])', text)
+    named = re.findall(
+        r'(?<![\w/.<-])((?:tools|configs|tests|mmvideomac|projects)/[\w./*-]*[\w/*])', text
+    )
     assert named or page.parent.name == 'ablations' or page.stem == 'index'
-    missing = [path for path in named if path not in made and not any(REPOSITORY.glob(path))]
-    assert not missing
+    folders = [REPOSITORY] if page.parent.name == 'docs' else [REPOSITORY, page.parent]
+    there = [path for path in named for folder in folders if any(folder.glob(path))]
+    assert set(named) <= {*made, *there}
 
 
 def test_options_of_commands_exist(options):

@@ -191,12 +191,12 @@ def _rename(name: str, renames: Renames) -> str:
 
 def _stages(encoder: nn.Module) -> list[str]:
     """Names of the modules whose outputs are the features, from the stem on."""
+    if isinstance(encoder, VisionTransformer):
+        blocks = [f'layers.{i}' for i in range(len(encoder.layers))]
+        return blocks + (['ln1'] if encoder.final_norm else [])
     if isinstance(encoder, ConvNeXt):
         stages = [f'stages.{i}' for i in range(len(encoder.stages))]
         norms = [f'norm{i}' for i in encoder.out_indices]
         return stages + [name for name in norms if hasattr(encoder, name)]
-    if isinstance(encoder, VisionTransformer):
-        layers = [f'layers.{i}' for i in range(encoder.num_layers)]
-        return layers + ['ln1'] * encoder.final_norm
     names = {module: name for name, module in encoder.named_modules()}
     return [names[layers[-1]] for layers in encoder.sparse_stages()]

@@ -19,8 +19,9 @@ from .tiny import ARCH, CONFIGS
 NAMES = sorted(
     path.relative_to(CONFIGS).as_posix()
     for path in CONFIGS.rglob('*.py')
-    if '_base_' not in path.parts
+    if not {'_base_', 'benchmarks'} & set(path.parts)
 )
+BENCHMARKS = sorted(path.name for path in CONFIGS.glob('benchmarks/*.py'))
 
 
 @pytest.fixture(autouse=True)
@@ -103,3 +104,14 @@ def test_the_table_of_ablations_names_every_config():
     assert len(figures) == 28
     for mean, region, contour in figures:  # each was rounded
         assert float(mean) == pytest.approx((float(region) + float(contour)) / 2, abs=0.101)
+
+
+@pytest.mark.parametrize('name', BENCHMARKS)
+def test_benchmark_takes_the_last_layer_as_it_is(name):
+    cfg = Config.fromfile(CONFIGS / 'benchmarks' / name)
+    patch = int(re.search(r'vits(\d+)', name)[1])
+    model = MODELS.build(cfg.model)
+    assert model.protocol.name == 'siammae'
+    assert model.extractor.stride == model.extractor.backbone.patch_size == patch
+    frame = np.zeros((100, 130, 3), np.uint8)
+    assert model.encode(frame).shape == (384, -(-100 // patch), -(-130 // patch))

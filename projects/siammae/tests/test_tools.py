@@ -87,7 +87,8 @@ def test_a_config_of_another_method(files, tmp_path, capsys, tool, message):
 
 
 def test_a_mask_without_a_ratio(files, tmp_path, capsys):
-    config = tiny_config(files / 'videos', **{'model.masker.type': 'PastFutureGridMask'})
+    config = tiny_config(files / 'videos')
+    config.model.masker = dict(type='PastFutureGridMask')
     config.dump(tmp_path / 'grid.py')
     options = [tmp_path / 'grid.py', files / 'model.pth', files / 'videos', '--ratio', 0.9]
     assert run('vis_prediction', *options) == 1

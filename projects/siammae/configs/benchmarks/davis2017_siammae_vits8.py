@@ -1,0 +1,3 @@
+_base_ = 'davis2017_siammae_vits16.py'
+
+model = dict(backbone=dict(patch_size=8))
