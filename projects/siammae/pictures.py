@@ -62,11 +62,13 @@ def prediction_tiles(
         pixels = patches_to_pixels(patches.flatten(0, 1), grid, pixel_mean, pixel_std)
         return pixels.reshape(*patches.shape[:2], *pixels.shape[1:])
 
-    sources = {_GUESSED: past, _TRUE: future} if norm_pix else {'predicted': None}
-    predicted = {}
-    for title, source in sources.items():
-        mean, std = (0.0, 1.0) if source is None else patch_statistics(source)
-        predicted[title] = to_pixels(torch.where(hidden, pred * std + mean, future))
+    statistics = {'predicted': (0.0, 1.0)}
+    if norm_pix:
+        statistics = {_GUESSED: patch_statistics(past), _TRUE: patch_statistics(future)}
+    predicted = {
+        title: to_pixels(torch.where(hidden, pred * std + mean, future))
+        for title, (mean, std) in statistics.items()
+    }
     tiles = to_pixels(future)
     covered = cover_hidden(tiles, masks[:, 1:])
     ratio = masks[:, 1:].float().mean()
@@ -112,7 +114,7 @@ def draw_clip(model: nn.Module, sample: dict, titles: Sequence[str], caption: st
     (_, past), (_, masked), *predicted, (_, future) = tiles.items()
     rows = {'video': future, **dict(predicted), 'seen': masked}
     rows = {title: np.concatenate([past[:, :1], row], 1) for title, row in rows.items()}
-    names = ['\n'.join(title.replace(',', '').split()) for title in rows]
+    names = [{_GUESSED: 'predicted', _TRUE: 'predicted\n*'}.get(title, title) for title in rows]
     stacked = np.stack(list(rows.values()), axis=1)
     return compose_tiles(stacked, titles, names, [caption], _footnote(model))
 

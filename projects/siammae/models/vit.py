@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isqrt
 
 import torch
 import torch.nn.functional as F
@@ -147,6 +148,14 @@ class SiamMAEViT(VisionTransformer):
                 f'{self.patch_size}-pixel patch: change the size of the crop in the data pipeline'
             )
         return height // self.patch_size, width // self.patch_size
+
+    def _prepare_pos_embed(self, state_dict: dict, prefix: str, *args) -> None:
+        """Loads positions of another size as :meth:`forward` would interpolate them."""
+        positions = state_dict.get(f'{prefix}pos_embed')
+        if positions is not None and positions.shape != self.pos_embed.shape:
+            side = isqrt(positions.size(1) - 1)
+            positions = resize_positions(positions, (side, side), self.patch_resolution)
+            state_dict[f'{prefix}pos_embed'] = positions
 
     def _positions(self, grid: tuple[int, int]) -> Tensor:
         return resize_positions(self.pos_embed, self.patch_resolution, grid)

@@ -94,6 +94,13 @@ def test_features_of_frames_of_any_size_are_those_of_timm():
         assert (features.flatten(1) - expected).abs().max() < 1e-5 * expected.abs().max()
 
 
+def test_positions_of_another_size_are_loaded_as_they_would_be_used():
+    encoder, larger = build(), SiamMAEViT(ARCH, img_size=(96, 48))
+    larger.load_state_dict(encoder.state_dict())
+    images = torch.randn(1, 3, 96, 48)
+    assert torch.equal(larger(images)[0], encoder(images)[0])
+
+
 def test_frames_that_are_no_whole_number_of_patches_are_padded():
     encoder = build()
     images = torch.randn(1, 3, 40, 64)
