@@ -36,7 +36,7 @@ class Evaluation:
     error: str | None = None
 
 
-def evaluate(cfg: Config, weights: str, quiet: bool = False) -> Evaluation:
+def evaluate(cfg: Config, weights: str) -> Evaluation:
     """Run a benchmark.
 
     Args:
@@ -45,7 +45,6 @@ def evaluate(cfg: Config, weights: str, quiet: bool = False) -> Evaluation:
         weights: Path or URL of a checkpoint; ``'random'``: the initialisation that
             pre-training starts from, by the config's seed; ``'color'``: see
             :func:`~mmvideomac.evaluation.benchmark.use_mean_color`.
-        quiet: Log progress and results alone, without what mmengine says at the start.
 
     Returns:
         The result. If a clip cannot be read to its end, that of the clips before it,
@@ -56,8 +55,6 @@ def evaluate(cfg: Config, weights: str, quiet: bool = False) -> Evaluation:
     """
     if weights == 'color':
         use_mean_color(cfg.model)
-    if quiet:
-        cfg.log_level = 'WARNING'
     runner = Runner.from_cfg(cfg)
     model = unwrap_model(runner.model)
     _set_level(runner.logger, 'WARNING')
