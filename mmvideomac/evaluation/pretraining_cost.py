@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from mmvideomac.checkpoint.files import read_checkpoint
+from mmvideomac.checkpoint.files import read_meta
 from mmvideomac.visualization.curves import read_run
 
 
@@ -24,7 +24,7 @@ def pretraining_cost(checkpoint: str | Path) -> dict[str, float]:
         run = read_run(Path(checkpoint).parent)
     except (FileNotFoundError, ValueError):  # moved away from its run
         return {}
-    iterations = read_checkpoint(checkpoint)[1].get('iter')
+    iterations = read_meta(checkpoint).get('iter')
     records = [record for record in run.records if 'iter' in record]
     if iterations is None or not records:
         return {}
