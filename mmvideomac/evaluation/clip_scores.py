@@ -46,8 +46,8 @@ class ClipScores:
             raise UserError(f'{path} holds no scores of a clip: remove it') from error
         if version != __version__:
             raise UserError(
-                f'{path} was written by mmvideomac {version}, whose scores may be others than those '
-                f'of {__version__}: choose another --work-dir, or remove {self.folder}'
+                f'{path} was written by mmvideomac {version}, this is {__version__}, and scores may '
+                f'differ: choose another --work-dir, or remove {self.folder}'
             )
         if content['signature'] != signature:
             return None

@@ -49,7 +49,7 @@ def draw_propagation_side_by_side(
     dataset: ClipDataset,
     index: int,
     predictions: Mapping[str, str | Path],
-    frames: int = 24,
+    frames: int = 20,
     width: int = 240,
     columns: int = 4,
 ) -> list[np.ndarray]:

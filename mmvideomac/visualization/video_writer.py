@@ -84,7 +84,7 @@ class VideoWriter:
         raise OSError(f'cannot write {self.path}: no right to, or OpenCV without video encoders')
 
 
-def encode_webp(frames: Sequence[np.ndarray], fps: float, quality: int = 60) -> bytes:
+def encode_webp(frames: Sequence[np.ndarray], fps: float, quality: int = 50) -> bytes:
     """An animated WebP picture, which plays in any browser, in a loop, without a script.
 
     Args:
