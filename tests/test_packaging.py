@@ -39,6 +39,7 @@ assert Path(mmvideomac.__file__).is_relative_to(site), mmvideomac.__file__
 base = find_config('mmvideomac::videomac_cnxv2s_yt18.py')
 assert base.is_relative_to(site), base
 assert (site / 'mmvideomac' / 'py.typed').is_file()
+assert (site / 'mmvideomac' / 'visualization' / 'templates' / 'base.html').is_file()
 
 cfg = Config.fromfile('child.py')
 assert str(base) in cfg.text, cfg.text

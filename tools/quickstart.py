@@ -44,11 +44,11 @@ EPOCHS = 10  # about
 MAX_FILES, MAX_FRAMES = 500, 12_000  # taken of --videos: about a minute of decoding
 SHORT_SIDE = 192  # of those frames; the crop is 160
 MARKER = '.quickstart'  # of folders that are made here, and may be replaced
-# Lines of mmengine's log.
+# A line of mmengine's log, and the progress of an evaluation.
 TRAINING = re.compile(
     r'Epoch\(train\) +\[(\d+)\]\[ *(\S+?)\].* eta: (\S+) .* loss: (\S+) .* pairs_per_s: (\d+)'
 )
-EVALUATION = re.compile(r'in all (\d+)/(\d+) frames, .* eta (\S+)')
+EVALUATION = re.compile(r'(\d+)/(\d+) \[\S+<([\d:]+), .*frame')
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -181,8 +181,8 @@ def evaluate(config: Path, checkpoint: Path, samples: Path, out: Path) -> bool:
     data = [word for task in ('davis', 'vip', 'jhmdb') for word in (f'--{task}', samples / task)]
     files = ['--json', out / 'results.json', '--pictures', out, '--work-dir', out / 'runs']
     # Half of each clip: a minute or two.
-    command = ['evaluate_encoder.py', config, checkpoint, 'random', *data, *files]
-    command += ['--max-frames', '24']
+    encoders = [f'{config}:{checkpoint}@name=pre-trained', f'{config}:random@name=random']
+    command = ['evaluate_encoder.py', *encoders, *data, *files, '--max-frames', '24']
     return run_tool(command, EVALUATION, 'frame {} of {}: {} left')
 
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -17,7 +14,7 @@ from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from mmvideomac.checkpoint.encoder_config import read_saved_config
+from mmvideomac.checkpoint.encoder_config import encoder_config, encoder_configs, saved_config
 from mmvideomac.checkpoint.files import read_checkpoint
 from mmvideomac.checkpoint.loading import find_encoder, load_state_dict_strictly
 from mmvideomac.models.backbones.sparse_stages import check_choice
@@ -39,7 +36,7 @@ def list_encoders(filter: str = '*') -> list[str]:
     Args:
         filter: Wildcards, for example ``'convnext*'``.
     """
-    return [name for name in _encoder_configs() if fnmatch(name, filter)]
+    return [name for name in encoder_configs() if fnmatch(name, filter)]
 
 
 @quiet()
@@ -145,40 +142,6 @@ def feature_info(encoder: nn.Module, size: int = 256) -> FeatureInfo:
     )
 
 
-def encoder_config(name: str) -> dict:
-    """``model.backbone`` of an encoder by name.
-
-    Raises:
-        ValueError: for an unknown one.
-    """
-    configs = _encoder_configs()
-    if name not in configs:
-        close = get_close_matches(name, configs)
-        advice = f'do you mean {" or ".join(close)}?' if close else f'choose from {list(configs)}'
-        raise ValueError(f'unknown encoder {name!r}; {advice}')
-    return configs[name]
-
-
-def _encoder_configs() -> dict[str, dict]:
-    """Name -> config, families in the order of registration, sizes in that of their table."""
-    configs = {}
-    for kind, encoder in MODELS.module_dict.items():
-        if not hasattr(encoder, 'arch_settings') or 'mask' not in _arguments(encoder.forward):
-            continue
-        family = kind.removeprefix('Sparse').lower()
-        for arch in encoder.arch_settings:
-            if isinstance(arch, int):
-                configs[f'{family}{arch}'] = dict(type=kind, depth=arch)
-            else:  # 'regnetx_400mf' names its family itself
-                name = arch if arch.startswith(family) else f'{family}_{arch}'
-                configs[name] = dict(type=kind, arch=arch)
-    return configs
-
-
-def _arguments(function) -> Mapping[str, inspect.Parameter]:
-    return inspect.signature(function).parameters
-
-
 def _name(source: str | Path | Config) -> str:
     """For messages."""
     return str(source.filename or 'the config') if isinstance(source, Config) else str(source)
@@ -210,14 +173,13 @@ def _backbone_config(source: str | Path | Config) -> tuple[dict, str]:
 
 def _saved_backbone(meta: Mapping, path: str | Path) -> tuple[dict, str]:
     """The same of the config that a checkpoint holds."""
-    if meta.get('target') == 'mmpretrain' and 'encoder' in meta:  # published
-        return json.loads(meta['encoder']), 'mmvideomac'
-    if not isinstance(meta.get('cfg'), str):
+    config = saved_config(meta)
+    if config is None:
         raise ValueError(
             f'{path} holds no config to build its encoder from. Give the name or the config too: '
             f"get_encoder('convnextv2_tiny', checkpoint={str(path)!r})"
         )
-    return _backbone_of(read_saved_config(meta['cfg']), path)
+    return _backbone_of(config, path)
 
 
 def _backbone_of(config: Mapping, source: str | Path) -> tuple[dict, str]:

@@ -6,7 +6,9 @@ import hashlib
 import logging
 import re
 import zipfile
-from collections.abc import Mapping
+from argparse import Namespace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
 from types import ModuleType
@@ -81,20 +83,20 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:
     """State dict and ``meta`` of a checkpoint file, or of one behind a URL.
 
     Args:
-        path: Of mmengine, plain (also below ``model`` or ``online_state_dict``, where the
-            released code of papers has it), or ``.safetensors``, whose
-            metadata is ``meta``.
+        path: Of mmengine, plain (also below ``model``, ``online_state_dict``, ``teacher`` or
+            ``student``, where the released code of papers has it), or ``.safetensors``,
+            whose metadata is ``meta``.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is incomplete, no checkpoint, or pickles other objects than
-            tensors and plain values, which could run any code.
+        ValueError: if it is incomplete, no checkpoint, cannot be downloaded, or pickles other
+            objects than tensors and plain values, which could run any code.
     """
     if Path(path).suffix == '.safetensors' and Path(path).is_file():
         return _read_safetensors(Path(path))
     content = _unpickle(path)
     meta = content.get('meta') if isinstance(content, Mapping) else None
-    for key in ('model', 'state_dict', 'online_state_dict'):
+    for key in ('model', 'state_dict', 'online_state_dict', 'teacher', 'student'):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
     state = {}
@@ -106,18 +108,39 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:
     return state, meta if isinstance(meta, dict) else {}
 
 
-def _unpickle(path: str | Path) -> object:
+def read_meta(path: str | Path) -> dict:
+    """``meta`` of a checkpoint file alone, without reading its weights; see :func:`read_checkpoint`.
+
+    Raises:
+        FileNotFoundError, ValueError: as there.
+    """
+    if Path(path).suffix == '.safetensors' and Path(path).is_file():
+        with _open_safetensors(Path(path)) as file:
+            return dict(file.metadata() or {})
+    content = _unpickle(path, mmap=True)
+    meta = content.get('meta') if isinstance(content, Mapping) else None
+    return meta if isinstance(meta, dict) else {}
+
+
+def _unpickle(path: str | Path, mmap: bool = False) -> object:
     remote = '://' in str(path)
     if not remote and not Path(path).is_file():
         raise FileNotFoundError(f'the checkpoint {path} does not exist')
     if not remote and not is_complete(path):
         raise ValueError(f'the checkpoint {path} is incomplete (was the disk full?)')
     try:
-        if remote:  # not by mmengine, which would unpickle anything
-            return torch.hub.load_state_dict_from_url(
-                str(path), map_location='cpu', progress=False, weights_only=True
-            )
-        return torch.load(path, map_location='cpu', weights_only=True)
+        # Settings of released training code; the class does nothing.
+        with torch.serialization.safe_globals([Namespace]):
+            if remote:  # not by mmengine, which would unpickle anything
+                return torch.hub.load_state_dict_from_url(
+                    str(path), map_location='cpu', progress=False, weights_only=True
+                )
+            mmap = mmap and zipfile.is_zipfile(path)  # the older format cannot be mapped
+            return torch.load(path, map_location='cpu', weights_only=True, mmap=mmap)
+    except OSError as error:
+        if not remote:
+            raise
+        raise ValueError(f'{path} cannot be downloaded ({error}): give a file instead') from error
     except Exception as error:  # whatever the unpickler trips over
         raise ValueError(_reason(path, error)) from error
 
@@ -135,11 +158,17 @@ def _reason(path: str | Path, error: Exception) -> str:
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict]:
+    with _open_safetensors(path) as file:
+        state_dict = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return state_dict, dict(file.metadata() or {})
+
+
+@contextmanager
+def _open_safetensors(path: Path) -> Iterator:
     safetensors = import_safetensors()
     try:
         with safetensors.safe_open(path, 'pt') as file:
-            state_dict = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return state_dict, dict(file.metadata() or {})
+            yield file
     except safetensors.SafetensorError as error:
         raise ValueError(f'{path} cannot be read as safetensors ({error})') from error
 

@@ -6,7 +6,6 @@ except for :func:`init_cpu_processes` and the C library's memory.
 
 import os
 import subprocess
-import tempfile
 
 import torch
 from mmengine.config import Config, ConfigDict
@@ -16,6 +15,7 @@ from torch import distributed
 from mmvideomac.checkpoint.files import find_latest_checkpoint, is_complete
 from mmvideomac.ops import keep_freed_memory, multiplies, product_library
 from mmvideomac.utils.errors import UserError
+from mmvideomac.utils.files import check_writable
 
 #: Environment variables of a process, by launcher: (rank, processes, local rank).
 _RANK_VARIABLES = {
@@ -103,12 +103,10 @@ def check_work_dir(work_dir: str) -> None:
         UserError: naming the directory and the cause.
     """
     try:
-        os.makedirs(work_dir, exist_ok=True)
-        with tempfile.TemporaryFile(dir=work_dir):
-            pass
+        check_writable(work_dir)
     except OSError as error:
         raise UserError(
-            f'Cannot write to the work directory {work_dir}: {error.strerror}. '
+            f'Cannot write to the work directory {work_dir}: {os.strerror(error.errno)}. '
             'Choose another with --work-dir.'
         ) from None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mmengine.config import Config, ConfigDict
@@ -14,6 +15,7 @@ from mmvideomac.models.wrappers import unwrap_model
 from mmvideomac.utils.errors import REPORTED_ERRORS
 
 from .label_propagation import LabelPropagation
+from .library_encoders import LibraryEncoder
 
 #: In place of a checkpoint: the encoder as initialised, and no encoder at all.
 BASELINES = ('random', 'color')
@@ -36,7 +38,7 @@ class Evaluation:
     error: str | None = None
 
 
-def evaluate(cfg: Config, weights: str, quiet: bool = False) -> Evaluation:
+def evaluate(cfg: Config, weights: str) -> Evaluation:
     """Run a benchmark.
 
     Args:
@@ -44,8 +46,9 @@ def evaluate(cfg: Config, weights: str, quiet: bool = False) -> Evaluation:
             (:func:`~mmvideomac.engine.launch.prepare_test`).
         weights: Path or URL of a checkpoint; ``'random'``: the initialisation that
             pre-training starts from, by the config's seed; ``'color'``: see
-            :func:`~mmvideomac.evaluation.benchmark.use_mean_color`.
-        quiet: Log progress and results alone, without what mmengine says at the start.
+            :func:`~mmvideomac.evaluation.benchmark.use_mean_color`; ``'pretrained'``: those
+            that the library of a
+            :class:`~mmvideomac.evaluation.library_encoders.LibraryEncoder` has for it.
 
     Returns:
         The result. If a clip cannot be read to its end, that of the clips before it,
@@ -56,8 +59,6 @@ def evaluate(cfg: Config, weights: str, quiet: bool = False) -> Evaluation:
     """
     if weights == 'color':
         use_mean_color(cfg.model)
-    if quiet:
-        cfg.log_level = 'WARNING'
     runner = Runner.from_cfg(cfg)
     model = unwrap_model(runner.model)
     _set_level(runner.logger, 'WARNING')
@@ -86,7 +87,7 @@ def _set_level(logger: logging.Logger, level: str) -> None:
             handler.setLevel(level)
 
 
-def encoder_settings(source: Config, name: str) -> dict:
+def encoder_settings(source: Mapping, name: str) -> dict:
     """The encoder of a config, for the ``model`` of label propagation.
 
     Args:
@@ -107,7 +108,7 @@ def encoder_settings(source: Config, name: str) -> dict:
         return {k: v for k, v in model.items() if k not in ('type', 'task', 'protocol')}
     pixels = model.get('data_preprocessor') or source.get('data_preprocessor') or {}
     pixels = {key: pixels[key] for key in ('mean', 'std') if key in pixels}
-    return dict(backbone=model.backbone, **pixels)
+    return dict(backbone=model['backbone'], **pixels)
 
 
 def use_mean_color(model: ConfigDict) -> None:
@@ -118,12 +119,16 @@ def use_mean_color(model: ConfigDict) -> None:
 
 
 def load_weights(model: LabelPropagation, weights: str) -> None:
-    """Give the encoder its weights: of a checkpoint, or those of a baseline.
+    """Give the encoder its weights: of a checkpoint, of its library, or those of a baseline.
 
     Raises:
         FileNotFoundError, ValueError: if there is no such encoder in the checkpoint.
+        UserError: if weights of a library cannot be downloaded.
     """
+    backbone = model.extractor.backbone
     if weights in BASELINES:
         model.init_weights()
+    elif isinstance(backbone, LibraryEncoder):
+        backbone.load_weights(weights)
     else:
-        load_encoder(model.extractor.backbone, read_state_dict(weights), weights, model.network)
+        load_encoder(backbone, read_state_dict(weights), weights, model.network)

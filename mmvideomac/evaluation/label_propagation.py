@@ -64,6 +64,7 @@ class LabelPropagation(BaseModel):
         input_size (int, optional): short side, in pixels, at which frames enter the
             encoder, their aspect kept. Default: the size of the protocol.
         mean, std (Sequence[float]): of the pixels (0..255, RGB) in training.
+        bgr (bool): whether the encoder, ``mean`` and ``std`` are for BGR.
 
     Raises:
         ValueError: for an unknown task, protocol, network or rule, or features that the
@@ -83,8 +84,10 @@ class LabelPropagation(BaseModel):
         input_size: int | None = None,
         mean: Sequence[float] = (123.675, 116.28, 103.53),
         std: Sequence[float] = (58.395, 57.12, 57.375),
+        bgr: bool = False,
     ) -> None:
         super().__init__()
+        self.bgr = bgr
         if task not in TASKS:
             raise ValueError(f'unknown task {task!r}: there are {", ".join(TASKS)}')
         if network not in ('online', 'target'):
@@ -285,7 +288,8 @@ class LabelPropagation(BaseModel):
 
     def encode(self, frame: np.ndarray) -> Tensor:
         """Features (C, h, w) of a frame uint8 (H, W, 3), RGB, at the size it has."""
-        pixels = torch.from_numpy(np.ascontiguousarray(frame)).to(self.mean.device)
+        frame = np.ascontiguousarray(frame[..., ::-1] if self.bgr else frame)
+        pixels = torch.from_numpy(frame).to(self.mean.device)
         return self.extractor((pixels.permute(2, 0, 1).float() - self.mean) / self.std)
 
     def _sized(self, frames: Iterable[np.ndarray]) -> tuple[Iterator[np.ndarray], tuple[int, int]]:

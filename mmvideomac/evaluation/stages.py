@@ -8,17 +8,20 @@ each cell sees just what it would see in the original network.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
-from mmpretrain.models.backbones import ConvNeXt, ResNet
+from mmpretrain.models.backbones import ConvNeXt, ResNet, VisionTransformer
 from torch import Tensor, nn
 
 from mmvideomac.models.backbones.sparse_stages import SparseStages
 from mmvideomac.ops import run_dense
 
-_PROBE = 128  # pixels, a multiple of any stride
+from .library_encoders import LibraryEncoder, explains_size
+
+_PROBE = 128  # pixels, a multiple of any stride but those of ViTs with patches of 14
 
 
 class EncoderStages:
@@ -27,19 +30,23 @@ class EncoderStages:
     The modules stay those of the encoder: its weights may be loaded later.
 
     Args:
-        backbone: Ours, or mmpretrain's ConvNeXt, ResNet and what derives from it. Of any
-            other backbone there are only the outputs that it gives, those of its
-            ``out_indices``.
+        backbone: Ours, one of timm or torchvision
+            (:class:`~mmvideomac.evaluation.library_encoders.LibraryEncoder`), or
+            mmpretrain's ConvNeXt, ResNet, VisionTransformer and what derives from them. The
+            stages of a ViT are its blocks: the map of its patch tokens, after the final norm
+            for the last. Of any other backbone there are only the outputs that it gives,
+            those of its ``out_indices``.
     """
 
     def __init__(self, backbone: nn.Module) -> None:
         self.backbone = backbone
         self.layers = _layers(backbone)
+        self._given = _out_indices(backbone)  # where its layers are not known
         self.shifts = [0.0] * len(self)
         self.strides = self._probe()
 
     def __len__(self) -> int:
-        return len(self.layers) if self.layers else max(_out_indices(self.backbone)) + 1
+        return len(self.layers) if self.layers else max(self._given) + 1
 
     def index(self, number: int) -> int:
         """Index of a stage counted from 1, or from the end: -1 is the last.
@@ -47,12 +54,12 @@ class EncoderStages:
         Raises:
             ValueError: if there is no such stage, or the encoder does not give it.
         """
-        name = type(self.backbone).__name__
+        name = _name(self.backbone)
         index = number - 1 if number > 0 else number + len(self)
         if not number or not 0 <= index < len(self):
             raise ValueError(f'stage {number}: {name} has the stages 1 to {len(self)}')
         if not self.strides[index]:
-            given = [i + 1 for i in _out_indices(self.backbone)]
+            given = [i + 1 for i in self._given]
             raise ValueError(
                 f'stage {number}: {name} gives only {given} of its {len(self)} stages; set '
                 f'model.backbone.out_indices=({index},)'
@@ -81,8 +88,13 @@ class EncoderStages:
         return outs
 
     def _run_backbone(self, x: Tensor, wanted: Sequence[int]) -> dict[int, Tensor]:
-        name, given = type(self.backbone).__name__, _out_indices(self.backbone)
-        outs = dict(zip(given, self.backbone(x), strict=True))
+        if isinstance(self.backbone, LibraryEncoder):
+            return self.backbone.maps(x, wanted)
+        if isinstance(self.backbone, VisionTransformer):
+            return _run_blocks(self.backbone, x, wanted)
+        name = _name(self.backbone)
+        with explains_size(name, x):
+            outs = dict(zip(self._given, self.backbone(x), strict=True))
         if any(not isinstance(out, Tensor) or out.ndim != 4 for out in outs.values()):
             raise ValueError(
                 f'{name} gives no feature map. If it is a transformer, set '
@@ -93,9 +105,11 @@ class EncoderStages:
     def _probe(self) -> list[int]:
         """Input pixels per cell of every stage; 0 of outputs that are not given."""
         backbone = self.backbone
-        wanted = range(len(self)) if self.layers else _out_indices(backbone)
+        wanted = range(len(self)) if self.layers else self._given
         tensor = next(backbone.parameters(), torch.empty(0))
-        x = torch.zeros(1, 3, _PROBE, _PROBE, device=tensor.device, dtype=tensor.dtype)
+        stem = next((m for m in backbone.modules() if isinstance(m, nn.Conv2d)), None)
+        size = _PROBE - _PROBE % stem.stride[0] if stem else _PROBE
+        x = torch.zeros(1, 3, size, size, device=tensor.device, dtype=tensor.dtype)
         training = backbone.training
         backbone.eval()
         with torch.no_grad():
@@ -103,7 +117,7 @@ class EncoderStages:
         backbone.train(training)
         strides = [0] * len(self)
         for stage, out in outs.items():  # a shift takes as much from both sides
-            strides[stage] = round((_PROBE - 2 * self.shifts[stage]) / out.size(3))
+            strides[stage] = round((size - 2 * self.shifts[stage]) / out.size(3))
         return strides
 
     def set_stride(self, stride: int, dilate: bool) -> None:
@@ -121,7 +135,7 @@ class EncoderStages:
         Raises:
             ValueError: if that cannot be done in this encoder.
         """
-        name = type(self.backbone).__name__
+        name = _name(self.backbone)
         if not self.layers:
             raise ValueError(
                 f"the strides of {name} cannot be changed: use method='enlarged_input'"
@@ -176,6 +190,8 @@ def _layers(backbone: nn.Module) -> list[list[nn.Module]] | None:
     """The layers of every stage, the stem with the first; None if not known."""
     if isinstance(backbone, SparseStages):
         return backbone.sparse_stages()
+    if isinstance(backbone, LibraryEncoder):
+        return backbone.stage_layers()
     if isinstance(backbone, ConvNeXt):
         stages = zip(backbone.downsample_layers, backbone.stages, strict=True)
         return [list(layers) for layers in stages]
@@ -194,6 +210,25 @@ def _output_norm(backbone: nn.Module, stage: int) -> nn.Module | None:
     return None
 
 
+def _run_blocks(vit: VisionTransformer, x: Tensor, wanted: Sequence[int]) -> dict[int, Tensor]:
+    """Maps of the patch tokens after blocks, whatever else the ViT is set to return."""
+    wanted, settings = sorted(wanted), (vit.out_type, vit.out_indices)
+    vit.out_type, vit.out_indices = 'featmap', wanted
+    # Of masked autoencoders, which mask by default.
+    whole = dict(mask=None) if 'mask' in inspect.signature(vit.forward).parameters else {}
+    try:
+        return dict(zip(wanted, vit(x, **whole), strict=True))
+    finally:
+        vit.out_type, vit.out_indices = settings
+
+
+def _name(backbone: nn.Module) -> str:
+    """For messages."""
+    return str(getattr(backbone, 'spec', type(backbone).__name__))
+
+
 def _out_indices(backbone: nn.Module) -> list[int]:
+    if isinstance(backbone, VisionTransformer):
+        return list(range(len(backbone.layers)))
     indices = getattr(backbone, 'out_indices', (0,))
     return [indices] if isinstance(indices, int) else list(indices)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import tempfile
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -56,6 +57,20 @@ def write_json(path: str | os.PathLike, content: Mapping | list) -> None:
     :func:`write_file`."""
     text = json.dumps(_plain(content), indent=1, default=str, allow_nan=False)
     write_file(path, text + '\n')
+
+
+def check_writable(folder: str | os.PathLike) -> None:
+    """Make a folder, and raise if no file can be written there.
+
+    Raises:
+        OSError: naming the folder and the cause.
+    """
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(error.errno, f'Cannot write to {folder}: {error.strerror}') from None
 
 
 def remove_unfinished(folder: str | os.PathLike) -> None:

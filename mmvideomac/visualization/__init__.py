@@ -1,5 +1,6 @@
 """Pictures: reconstructions, masks, features, propagated labels, curves and reports."""
 
+from .comparison import write_comparison
 from .curves import draw_curves
 from .feature_maps import EncodedFrames, draw_affinity, draw_components
 from .filmstrip import draw_filmstrip
@@ -22,5 +23,6 @@ __all__ = [
     'draw_reconstruction',
     'overlay_masks',
     'overlay_points',
+    'write_comparison',
     'write_report',
 ]

@@ -16,6 +16,8 @@ from mmvideomac.datasets.labelled_clips.masks import load_mask, read_mask
 from .filmstrip import draw_filmstrip
 from .overlay import overlay_masks, overlay_points
 
+_LONGEST = 32  # characters of a name above a panel
+
 
 def draw_propagation(
     dataset: ClipDataset,
@@ -37,6 +39,53 @@ def draw_propagation(
     Raises:
         OSError, ValueError: if a prediction is missing or cannot be read.
     """
+    chosen, rows = _overlaid(dataset, index, predictions, frames)
+    captions = [f'frame {number}' for number in chosen]
+    captions[0] += ', given'
+    return draw_filmstrip(rows, captions)
+
+
+def draw_propagation_side_by_side(
+    dataset: ClipDataset,
+    index: int,
+    predictions: Mapping[str, str | Path],
+    frames: int = 20,
+    width: int = 240,
+    columns: int = 4,
+) -> list[np.ndarray]:
+    """The frames of a video: the true labels and those of each encoder, beside each other.
+
+    Args:
+        dataset, index, predictions, frames: See :func:`draw_propagation`.
+        width: Of a panel, in pixels.
+        columns: Panels beside each other, at most.
+
+    Returns:
+        uint8 RGB (H, W, 3), all of one size.
+
+    Raises:
+        OSError, ValueError: if a prediction is missing or cannot be read.
+    """
+    _, rows = _overlaid(dataset, index, predictions, frames)
+    names = [name if len(name) <= _LONGEST else f'{name[: _LONGEST - 3]}...' for name in rows]
+    columns = min(columns, len(names))
+    missing = -len(names) % columns
+    pictures = []
+    for panels in zip(*rows.values(), strict=True):
+        cells = [*zip(names, panels, strict=True), *[('', np.full_like(panels[0], 255))] * missing]
+        lines = [cells[start : start + columns] for start in range(0, len(cells), columns)]
+        strips = [
+            draw_filmstrip({'': [panel for _, panel in line]}, [name for name, _ in line], width)
+            for line in lines
+        ]
+        pictures.append(np.concatenate(strips))
+    return pictures
+
+
+def _overlaid(
+    dataset: ClipDataset, index: int, predictions: Mapping[str, str | Path], frames: int
+) -> tuple[np.ndarray, dict[str, list[np.ndarray]]]:
+    """Numbers of the frames, and these with the labels of the truth and of each encoder."""
     sample = dataset[index]['data_samples']
     length = len(sample.frame_names)
     chosen = np.unique(np.linspace(0, length - 1, frames).round().astype(int))
@@ -48,9 +97,7 @@ def draw_propagation(
         name: [_overlay(frame, label) for frame, label in zip(pictures, row, strict=True)]
         for name, row in labels.items()
     }
-    captions = [f'frame {number}' for number in chosen]
-    captions[0] += ', given'
-    return draw_filmstrip(rows, captions)
+    return chosen, rows
 
 
 def _true_labels(sample, chosen: np.ndarray) -> list[np.ndarray]:

@@ -1,15 +1,14 @@
 """A static page about one training run."""
 
-import base64
 import io
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
 from html import escape
 from pathlib import Path
 
 import numpy as np
+from markupsafe import Markup
 from mmengine.config import Config
 from PIL import Image, ImageOps
 
@@ -17,7 +16,7 @@ from mmvideomac.registry import DATASETS
 from mmvideomac.utils.files import write_file
 
 from .curves import read_run
-from .report_page import PAGE
+from .page import data_uri, render_page
 
 LOSSES = ('loss', 'loss_online', 'loss_target', 'loss_consistency')
 _CURVES = (
@@ -80,20 +79,16 @@ def write_report(
     scalars = {key: training.series(key, 'iteration') for key in training.keys}
     cfg = Config.fromfile(run.config)
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
-    page = PAGE.substitute(
-        title=escape(title),
-        date=datetime.now().strftime('%d %B %Y, %H:%M'),
+    sections = dict(
         facts=_facts(Path(work_dir), cfg, scalars, dataset),
         losses=_loss_table(scalars),
         curves=''.join(_curve(name, keys, scalars) for name, keys in _CURVES),
         reconstructions=_reconstructions(run.pictures('reconstruction')),
         propagation=_propagation(Path(evaluation)) if evaluation else '',
         data=_figure(contact_sheet(dataset), 'The first frame of some of the training videos.'),
-        next_steps=''.join(
-            f'<p>{escape(text)}</p><pre><code>{escape(command)}</code></pre>'
-            for text, command in next_steps
-        ),
     )
+    sections = {name: Markup(html) for name, html in sections.items()}  # escaped where made
+    page = render_page('report.html', title, next_steps=next_steps, **sections)
     write_file(out_html, page)
     return Path(out_html)
 
@@ -225,9 +220,8 @@ def _propagation(folder: Path) -> str:
 def _figure(image: np.ndarray, caption: str) -> str:
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, 'JPEG', quality=88)
-    data = base64.b64encode(buffer.getvalue()).decode()
-    caption = escape(caption)
+    source, caption = data_uri(buffer.getvalue(), 'image/jpeg'), escape(caption)
     return (
-        f'<figure class="wide"><img alt="{caption}" src="data:image/jpeg;base64,{data}">'
+        f'<figure class="wide"><img alt="{caption}" src="{source}">'
         f'<figcaption>{caption}</figcaption></figure>'
     )

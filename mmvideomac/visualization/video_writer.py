@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 
 # VP9 is what OpenCV's own packages encode on every system. H.264 is in builds of others
 # only, or left to hardware that may not be there; MPEG-4 plays in players, not in browsers.
@@ -79,3 +82,25 @@ class VideoWriter:
             if writer.isOpened():
                 return writer
         raise OSError(f'cannot write {self.path}: no right to, or OpenCV without video encoders')
+
+
+def encode_webp(frames: Sequence[np.ndarray], fps: float, quality: int = 50) -> bytes:
+    """An animated WebP picture, which plays in any browser, in a loop, without a script.
+
+    Args:
+        frames: uint8 (H, W, 3), RGB, of one size; at least one.
+        fps: Frames per second.
+        quality: 0 to 100.
+    """
+    first, *others = [Image.fromarray(frame) for frame in frames]
+    buffer = io.BytesIO()
+    first.save(
+        buffer,
+        'WEBP',
+        save_all=True,
+        append_images=others,
+        duration=round(1000 / fps),
+        loop=0,
+        quality=quality,
+    )
+    return buffer.getvalue()

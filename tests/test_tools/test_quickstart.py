@@ -86,7 +86,7 @@ def test_own_clips_end_to_end(tool, clips, tmp_path, monkeypatch, capfd):
     assert '2 in 2 epochs' in html and 'After 2 iterations' in html
     checkpoint = (out / 'run' / 'last_checkpoint').read_text().strip()
     assert Path(checkpoint).is_file()
-    for text in ('<th>epoch_2.pth</th>', '<th>random</th>', 'davis/J&amp;F', 'vip/mIoU', 'PCK@0.2'):
+    for text in ('<th>pre-trained</th>', '<th>random</th>', 'davis/J&amp;F', 'vip/mIoU', 'PCK@0.2'):
         assert text in html
     for caption in ('Objects (DAVIS)', 'Body parts (VIP)', 'Joints (JHMDB)'):
         assert 1 <= html.count(f'<figcaption>{caption}') <= 2

@@ -5,6 +5,7 @@ from scipy.io import savemat
 from mmvideomac.datasets import DAVISDataset, JHMDBDataset, VIPDataset
 from mmvideomac.datasets.labelled_clips.masks import encode_mask
 from mmvideomac.visualization import draw_propagation
+from mmvideomac.visualization.propagation import draw_propagation_side_by_side
 from tests.test_evaluation.clips import write_davis, write_jhmdb, write_vip
 
 
@@ -60,3 +61,15 @@ def test_parts_and_joints(tmp_path):
     left = picture.shape[1] // 3  # right of the titles
     above, below = picture[26 : 26 + height, left:], picture[26 + height :, left:]
     assert np.array_equal(above, below)
+
+
+def test_videos_side_by_side(davis, tmp_path):
+    names = ['one', 'a name that is too long to stand above its panel', 'three', 'four']
+    mask = np.ones((64, 96), np.uint8)
+    predictions = {name: predict_masks(davis, tmp_path / name, mask) for name in names}
+    one = draw_propagation_side_by_side(davis, 0, dict(one=predictions['one']), width=96)
+    assert len(one) == len(davis[0]['data_samples'].frame_names)
+    all_of_them = draw_propagation_side_by_side(davis, 0, predictions, frames=3, width=96)
+    assert len(all_of_them) == 3 and len({frame.shape for frame in all_of_them}) == 1
+    assert all_of_them[0].shape[0] == 2 * one[0].shape[0]  # four panels, and one below
+    assert not np.array_equal(all_of_them[0], all_of_them[1])

@@ -54,7 +54,7 @@ def test_report_says_what_was_run(work_dir, tmp_path):
         'Before training',
         'After 40 iterations',
         'Do &amp; see:',
-        'ls &quot;a&quot; &gt; b',
+        'ls &#34;a&#34; &gt; b',
     ):
         assert text in html, text
     assert '>8<' in html and '>40<' in html  # videos, pairs per epoch
