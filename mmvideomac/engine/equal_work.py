@@ -9,7 +9,7 @@ index) alone, samples of all methods are cut alike.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from math import ceil, floor, gcd, lcm
 from pathlib import Path
@@ -17,24 +17,18 @@ from pathlib import Path
 import numpy as np
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import DefaultScope
-from torch import nn
 
 from mmvideomac.datasets import AllPairs, FramePairDataset, find_videos
 from mmvideomac.datasets.randomness import seeded
 from mmvideomac.registry import DATASETS, MODELS, TASK_UTILS
-from mmvideomac.utils.config import load_config
+from mmvideomac.utils.config import differences, load_config
 from mmvideomac.utils.errors import UserError
 
 from .launch import set_batch_size
+from .stretching import stretch_averages, stretch_schedules
 
 #: Share of the asked epochs and frames by which the work may differ from what was asked.
 _TOLERANCE = 0.1
-#: Settings of a schedule that are points in time, or need no change when it is stretched.
-_TIMES = ('begin', 'end', 'T_max')
-_TIMELESS = (
-    *('type', 'by_epoch', 'convert_to_iter_based', 'start_factor', 'end_factor'),
-    *('factor', 'eta_min', 'eta_min_ratio', 'power', 'param_name'),
-)
 
 
 @dataclass(frozen=True)
@@ -138,55 +132,34 @@ def equalise(
         UserError: if something cannot be made equal.
         ValueError, OSError: if the videos cannot be read or sampled.
     """
-    cfgs = _load(configs)
-    files = {name: copy.deepcopy(cfg.to_dict()) for name, cfg in cfgs.items()}
-    crop = _share_data(cfgs, data_root, ann_file, seed, num_workers, crop_size, crop_ratio)
-    for name, cfg in cfgs.items():
-        _check_training(name, cfg)
-    models = {name: _build_model(cfg) for name, cfg in cfgs.items()}
-    _check_crop_fits(models, files, crop)
-
-    datasets = {name: _build_dataset(name, cfg) for name, cfg in cfgs.items()}
-    videos, left_out = _common_videos(datasets)
-    root = next(iter(cfgs.values())).train_dataloader.dataset.data_root
-    names = {video.path: video.name for video in find_videos(root)}
-    own_samples, frames_per_sample = {}, {}
-    for name, dataset in datasets.items():
-        subset = dataset.get_subset(
-            [index for index, path in enumerate(_paths(dataset)) if path not in left_out]
-        )
-        own_samples[name] = len(subset)
-        frames_per_sample[name] = _frames_per_sample(name, subset)
-    batches = {name: _batch_size(cfg) for name, cfg in cfgs.items()}
+    drafts = _load(configs)
+    crop = _share_data(drafts, data_root, ann_file, seed, num_workers, crop_size, crop_ratio)
+    for draft in drafts:
+        draft.build()
+    _check_crop_fits(drafts, crop)
+    left_out = _too_short(drafts)
+    for draft in drafts:
+        draft.leave_out(left_out)
+    videos = _paths(drafts[0].dataset)
     repeats, lengths = spread(
-        frames, epochs, len(videos), list(batches.values()), list(frames_per_sample.values())
+        frames,
+        epochs,
+        len(videos),
+        [draft.batch_size for draft in drafts],
+        [draft.frames_per_sample for draft in drafts],
     )
-
-    methods = []
-    for (name, cfg), length in zip(cfgs.items(), lengths, strict=True):
-        sampling = _draw_equally(name, cfg, datasets[name], repeats)
-        cfg.train_dataloader.dataset.ann_file = str(Path(video_list).resolve())
-        own_steps = own_samples[name] * cfg.train_cfg.max_epochs / batches[name]
-        steps = len(videos) * repeats * length // batches[name]
-        _stretch_schedules(name, cfg, steps)
-        _stretch_averages(cfg, own_steps / steps)
-        cfg.train_cfg.max_epochs = length
-        parameters = models[name].parameters()
-        methods.append(
-            Method(
-                name,
-                cfg,
-                differences(files[name], cfg.to_dict()),
-                sampling,
-                frames_per_sample[name],
-                batches[name],
-                length,
-                sum(parameter.numel() for parameter in models[name].backbone.parameters()),
-                sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
-            )
-        )
+    for draft, length in zip(drafts, lengths, strict=True):
+        own_steps = len(draft.dataset) * draft.cfg.train_cfg.max_epochs / draft.batch_size
+        steps = len(videos) * repeats * length // draft.batch_size
+        _draw_equally(draft, repeats)
+        stretch_schedules(draft.cfg, draft.name, steps)
+        stretch_averages(draft.cfg, own_steps / steps)
+        draft.cfg.train_cfg.max_epochs = length
+        draft.cfg.train_dataloader.dataset.ann_file = str(Path(video_list).resolve())
+    root = drafts[0].cfg.train_dataloader.dataset.data_root
+    names = {video.path: video.name for video in find_videos(root)}
     return EqualWork(
-        methods,
+        [draft.finish() for draft in drafts],
         root,
         [names[path] for path in videos],
         {names[path]: short for path, short in left_out.items()},
@@ -246,39 +219,80 @@ def spread(
     return repeats, [turns * turn // number for number in frames_per_sample]
 
 
-def differences(old: object, new: object, key: str = '') -> dict[str, tuple]:
-    """Dotted keys of settings that differ -> (old, new) value, None where there is none."""
-    old, new = _by_key(old), _by_key(new)
-    if not (isinstance(old, Mapping) and isinstance(new, Mapping)):
-        return {} if old == new else {key: (old, new)}
-    found = {}
-    for name in dict.fromkeys([*old, *new]):
-        dotted = f'{key}.{name}' if key else str(name)
-        found |= differences(old.get(name), new.get(name), dotted)
-    return found
+class _Draft:
+    """A method on its way to a :class:`Method`.
 
+    Attributes:
+        name (str): of the config file.
+        cfg (Config): what the file says, changed step by step.
+        file (dict): what the file says.
+        model (nn.Module): as initialised.
+        dataset (FramePairDataset): with the sampling of the file.
+        batch_size (int), frames_per_sample (int): as of :class:`Method`.
+    """
 
-def _by_key(value: object) -> object:
-    """A list of dicts as a dict; tuples of other things as lists, as files may have them."""
-    if not isinstance(value, list | tuple):
-        return value
-    return dict(enumerate(value)) if any(isinstance(v, Mapping) for v in value) else list(value)
-
-
-def _load(configs: Sequence[str | Path]) -> dict[str, Config]:
-    cfgs = {}
-    for path in configs:
-        name = Path(path).stem
-        if name in cfgs:
-            raise UserError(f'two configs are named {name}, as their folders would be: rename one')
-        cfgs[name] = load_config(path)
-        if 'dataset' not in (cfgs[name].get('train_dataloader') or {}):
+    def __init__(self, path: str | Path) -> None:
+        self.name = Path(path).stem
+        self.cfg = load_config(path)
+        self.file = copy.deepcopy(self.cfg.to_dict())
+        if 'dataset' not in (self.cfg.get('train_dataloader') or {}):
             raise UserError(f'{path} is no config of pre-training: it has no train_dataloader')
-    return cfgs
+        if 'max_epochs' not in (self.cfg.get('train_cfg') or {}):
+            raise UserError(f'{path}: train_cfg.max_epochs is missing: training must count epochs')
+
+    def build(self) -> None:
+        """Build model and data set."""
+        cfg = copy.deepcopy(self.cfg)
+        set_batch_size(cfg, processes=1)
+        self.batch_size = cfg.train_dataloader.batch_size * cfg.optim_wrapper.accumulative_counts
+        with DefaultScope.overwrite_default_scope('mmvideomac'):
+            self.model = MODELS.build(cfg.model)
+            self.dataset = DATASETS.build(cfg.train_dataloader.dataset)
+        if not isinstance(self.dataset, FramePairDataset):
+            kind = type(self.dataset).__name__
+            raise UserError(
+                f'{self.name}: the training data must be a FramePairDataset, not a {kind}'
+            )
+
+    def leave_out(self, videos: Collection[str]) -> None:
+        """Leave some videos out of the data set, and see how many frames a sample has."""
+        paths = _paths(self.dataset)
+        self.dataset.get_subset_([i for i, path in enumerate(paths) if path not in videos])
+        sampling, infos = self.dataset.sampling, _infos(self.dataset)
+        with seeded(0):
+            found = {len(sampling.draw(0, info['num_frames'], info['fps'])) for info in infos}
+        if len(found) > 1:
+            raise UserError(
+                f'{self.name}: samples of {sorted(found)} frames; all must have equally many'
+            )
+        self.frames_per_sample = found.pop()
+
+    def finish(self) -> Method:
+        """The method, now that its config is ready."""
+        trained = (p for p in self.model.parameters() if p.requires_grad)
+        return Method(
+            name=self.name,
+            cfg=self.cfg,
+            changes=differences(self.file, self.cfg.to_dict()),
+            sampling=str(TASK_UTILS.build(self.cfg.train_dataloader.dataset.sampling)),
+            frames_per_sample=self.frames_per_sample,
+            batch_size=self.batch_size,
+            epochs=self.cfg.train_cfg.max_epochs,
+            encoder_parameters=sum(p.numel() for p in self.model.backbone.parameters()),
+            trained_parameters=sum(p.numel() for p in trained),
+        )
+
+
+def _load(configs: Sequence[str | Path]) -> list[_Draft]:
+    drafts = [_Draft(path) for path in configs]
+    names = [draft.name for draft in drafts]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise UserError(f'two configs are named {twice.pop()}: rename one')
+    return drafts
 
 
 def _share_data(
-    cfgs: Mapping[str, Config],
+    drafts: Sequence[_Draft],
     data_root: str | None,
     ann_file: str | None,
     seed: int,
@@ -287,8 +301,15 @@ def _share_data(
     crop_ratio: Sequence[float] | None,
 ) -> ConfigDict:
     """Give all configs the same videos, order, crop, seed and workers; returns the crop."""
-    loader = next(iter(cfgs.values())).train_dataloader
-    crop = copy.deepcopy(_crop(*next(iter(cfgs.items()))))
+    for draft in drafts:
+        kinds = [transform.type for transform in draft.cfg.train_dataloader.dataset.pipeline]
+        if len(kinds) != 2 or kinds[0] != 'RandomResizedCropFrames':
+            raise UserError(
+                f'{draft.name}: the pipeline {", ".join(kinds)} cannot be given the crops of the '
+                'others. It must be RandomResizedCropFrames and what packs the frames, no more.'
+            )
+    loader = copy.deepcopy(drafts[0].cfg.train_dataloader)
+    crop = loader.dataset.pipeline[0]
     if crop_size is not None:
         crop.scale = crop_size
     if crop_ratio is not None:
@@ -296,18 +317,13 @@ def _share_data(
     data_root = data_root or loader.dataset.data_root
     if not isinstance(data_root, str):
         raise UserError(f'data_root is a list, {data_root}: name one folder with --data-root')
-    shared = dict(
-        data_root=data_root,
-        ann_file=ann_file if ann_file is not None else loader.dataset.get('ann_file', ''),
-        readers=loader.dataset.get('readers'),
-    )
-    if num_workers is None:
-        num_workers = loader.get('num_workers', 0)
-    for name, cfg in cfgs.items():
-        _crop(name, cfg)  # or it is refused
+    ann_file = loader.dataset.get('ann_file', '') if ann_file is None else ann_file
+    readers = loader.dataset.get('readers')
+    num_workers = loader.get('num_workers', 0) if num_workers is None else num_workers
+    for cfg in (draft.cfg for draft in drafts):
         dataset = cfg.train_dataloader.dataset
         dataset.pipeline = [copy.deepcopy(crop), dataset.pipeline[-1]]
-        dataset.update(copy.deepcopy(shared))
+        dataset.update(data_root=data_root, ann_file=ann_file, readers=copy.deepcopy(readers))
         dataset.pop('indices', None)
         cfg.train_dataloader.update(
             num_workers=num_workers,
@@ -318,57 +334,25 @@ def _share_data(
     return crop
 
 
-def _crop(name: str, cfg: Config) -> ConfigDict:
-    """The crop of a pipeline that has nothing else but packing."""
-    kinds = [transform.type for transform in cfg.train_dataloader.dataset.pipeline]
-    if len(kinds) != 2 or kinds[0] != 'RandomResizedCropFrames':
-        raise UserError(
-            f'{name}: the pipeline {", ".join(kinds)} cannot be given the crops of the others. '
-            'It must be RandomResizedCropFrames and what packs the frames, nothing else.'
-        )
-    return cfg.train_dataloader.dataset.pipeline[0]
-
-
-def _check_training(name: str, cfg: Config) -> None:
-    if 'max_epochs' not in (cfg.get('train_cfg') or {}):
-        raise UserError(f'{name}: train_cfg.max_epochs is missing: training must count epochs')
-
-
-def _build_dataset(name: str, cfg: Config) -> FramePairDataset:
-    with DefaultScope.overwrite_default_scope('mmvideomac'):
-        dataset = DATASETS.build(cfg.train_dataloader.dataset)
-    if not isinstance(dataset, FramePairDataset):
-        kind = type(dataset).__name__
-        raise UserError(f'{name}: the training data must be a FramePairDataset, not a {kind}')
-    return dataset
-
-
-def _build_model(cfg: Config) -> nn.Module:
-    with DefaultScope.overwrite_default_scope('mmvideomac'):
-        return MODELS.build(cfg.model)
-
-
-def _check_crop_fits(
-    models: Mapping[str, nn.Module], files: Mapping[str, dict], crop: ConfigDict
-) -> None:
+def _check_crop_fits(drafts: Sequence[_Draft], crop: ConfigDict) -> None:
     """Raise if a model cannot take crops of this size."""
     size = _pair(crop.scale)
     patches, problems = [1], []
-    for name, model in models.items():
-        own = _pair(files[name]['train_dataloader']['dataset']['pipeline'][0]['scale'])
-        for module in model.modules():
-            kind, side = type(module).__name__, getattr(module, 'patch_size', None)
-            if isinstance(side, int | tuple):
-                patches.extend(_pair(side))
-                if any(length % patch for length, patch in zip(size, _pair(side), strict=True)):
-                    problems.append(f'the {_pair(side)[0]}-pixel patches of {name} ({kind})')
+    for draft in drafts:
+        own = _pair(draft.file['train_dataloader']['dataset']['pipeline'][0]['scale'])
+        for module in draft.model.modules():
+            kind, patch = type(module).__name__, getattr(module, 'patch_size', None)
+            if isinstance(patch, int | tuple):
+                patches.extend(_pair(patch))
+                if any(side % length for side, length in zip(size, _pair(patch), strict=True)):
+                    problems.append(f'the {_pair(patch)[0]}-pixel patches of {draft.name} ({kind})')
             fixed = getattr(module, 'img_size', None)
-            # Of the model's own crop it must know by itself what to do with it.
+            # Of the config's own crop the model must know by itself what to do with it.
             if isinstance(fixed, int | tuple) and size != own and _pair(fixed) != size:
                 raise UserError(
-                    f'{name}: {kind} is made for images of {_text(_pair(fixed))} pixels, but the '
-                    f'crops are to be of {_text(size)}. Set img_size in its config, or give all '
-                    'methods its size with --crop-size.'
+                    f'{draft.name}: {kind} is made for images of {_text(_pair(fixed))} pixels, but '
+                    f'the crops are to be of {_text(size)}. Set img_size in its config, or give '
+                    'all methods its size with --crop-size.'
                 )
     if problems:
         common = lcm(*patches)
@@ -387,105 +371,46 @@ def _text(size: tuple[int, int]) -> str:
     return f'{size[1]}x{size[0]}'
 
 
+def _infos(dataset: FramePairDataset) -> list[dict]:
+    return [dataset.get_video_info(index) for index in range(dataset.num_videos)]
+
+
 def _paths(dataset: FramePairDataset) -> list[str]:
-    return [dataset.get_video_info(index)['path'] for index in range(dataset.num_videos)]
+    return [info['path'] for info in _infos(dataset)]
 
 
-def _common_videos(
-    datasets: Mapping[str, FramePairDataset],
-) -> tuple[list[str], dict[str, list[str]]]:
-    """Paths that all data sets hold, and the others -> names of the sets that do not."""
+def _too_short(drafts: Sequence[_Draft]) -> dict[str, list[str]]:
+    """Paths of the videos that not all methods can use -> names of those that cannot."""
     # Dicts for their order.
-    paths = {name: dict.fromkeys(_paths(dataset)) for name, dataset in datasets.items()}
+    paths = {draft.name: dict.fromkeys(_paths(draft.dataset)) for draft in drafts}
     short = {}
     for path in dict.fromkeys(path for found in paths.values() for path in found):
         if lacking := [name for name, found in paths.items() if path not in found]:
             short[path] = lacking
-    videos = [path for path in next(iter(paths.values())) if path not in short]
-    if not videos:
-        raise UserError(f'no video is long enough for all of {", ".join(datasets)}')
-    return videos, short
+    if all(path in short for path in paths[drafts[0].name]):
+        raise UserError(f'no video is long enough for all of {", ".join(paths)}')
+    return short
 
 
-def _frames_per_sample(name: str, dataset: FramePairDataset) -> int:
-    infos = map(dataset.get_video_info, range(dataset.num_videos))
-    with seeded(0):
-        found = {len(dataset.sampling.draw(0, info['num_frames'], info['fps'])) for info in infos}
-    if len(found) > 1:
-        raise UserError(f'{name}: samples of {sorted(found)} frames; all must have equally many')
-    return found.pop()
-
-
-def _batch_size(cfg: Config) -> int:
-    """Samples per optimiser step on one process."""
-    cfg = copy.deepcopy(cfg)
-    set_batch_size(cfg, processes=1)
-    return cfg.train_dataloader.batch_size * cfg.optim_wrapper.accumulative_counts
-
-
-def _draw_equally(name: str, cfg: Config, dataset: FramePairDataset, repeats: int) -> str:
-    """Have each video drawn ``repeats`` times per epoch, at the gap of the method.
-
-    Returns:
-        What the sampling says of itself.
-    """
-    own = dataset.sampling
+def _draw_equally(draft: _Draft, repeats: int) -> None:
+    """Have each video drawn ``repeats`` times per epoch, at the gap of the method."""
+    own, dataset = draft.dataset.sampling, draft.cfg.train_dataloader.dataset
     if isinstance(own, AllPairs):
-        settings = dict(type='per_video', gap=(own.gap, own.gap))
+        dataset.sampling = dict(type='per_video', gap=(own.gap, own.gap), repeats=repeats)
     elif hasattr(own, 'repeats'):
-        settings = dict(cfg.train_dataloader.dataset.sampling)
+        dataset.sampling.repeats = repeats
     else:
         raise UserError(
-            f'{name}: {type(own).__name__} has no `repeats`: it cannot draw equally many samples '
-            'of each video'
+            f'{draft.name}: {type(own).__name__} has no `repeats`: it cannot draw equally many '
+            'samples of each video'
         )
-    settings['repeats'] = repeats
-    cfg.train_dataloader.dataset.sampling = settings
-    sampling = TASK_UTILS.build(settings)
-    infos = [dataset.get_video_info(index) for index in range(dataset.num_videos)]
-    counts = sampling.count(
+    infos = _infos(draft.dataset)
+    counts = TASK_UTILS.build(dataset.sampling).count(
         np.array([info['num_frames'] for info in infos]),
         np.array([info['fps'] or np.nan for info in infos]),
     )
     if set(counts) != {repeats}:
         raise UserError(
-            f'{name}: with repeats={repeats} {type(own).__name__} draws {min(counts)} to '
+            f'{draft.name}: with repeats={repeats} {type(own).__name__} draws {min(counts)} to '
             f'{max(counts)} samples of a video'
         )
-    return str(sampling)
-
-
-def _stretch_schedules(name: str, cfg: Config, steps: int) -> None:
-    """Let the schedules of ``max_epochs`` epochs last so many optimiser steps."""
-    epochs = cfg.train_cfg.max_epochs
-
-    def step(epoch: float) -> int:
-        # A warm-up of a single step would never leave its first learning rate.
-        return epoch and max(2, round(epoch * steps / epochs))
-
-    schedules = cfg.get('param_scheduler') or []
-    schedules = [schedules] if isinstance(schedules, dict) else schedules
-    for schedule in schedules:
-        unknown = [key for key in schedule if key not in (*_TIMES, *_TIMELESS)]
-        if unknown or not schedule.get('convert_to_iter_based'):
-            fault = f'its {unknown[0]}' if unknown else 'one without convert_to_iter_based'
-            raise UserError(
-                f'{name}: the schedule {schedule.type} cannot be stretched to {steps} optimiser '
-                f'steps because of {fault}. Known are linear and cosine ones with '
-                'convert_to_iter_based=True.'
-            )
-        begin = schedule.get('begin', 0)
-        if 'T_max' in schedule:
-            schedule.T_max = step(begin + schedule.T_max) - step(begin)
-        for key in ('begin', 'end'):
-            if key in schedule:
-                schedule[key] = step(schedule[key])
-        del schedule['convert_to_iter_based']
-        schedule.by_epoch = False
-
-
-def _stretch_averages(cfg: Config, ratio: float) -> None:
-    """Let moving averages be over the same share of a training of other length."""
-    for hook in [*(cfg.get('default_hooks') or {}).values(), *(cfg.get('custom_hooks') or [])]:
-        if hook and hook.get('type') == 'EMATargetHook':
-            hook.momentum = round(hook.get('momentum', 0.996) ** ratio, 8)

@@ -10,11 +10,12 @@ from mmengine.config import Config
 
 from mmvideomac.checkpoint.files import is_complete
 from mmvideomac.datasets.video_list import format_video_list
+from mmvideomac.utils.config import differences
 from mmvideomac.utils.errors import UserError
 from mmvideomac.utils.files import write_file, write_json
 from mmvideomac.visualization.curves import read_run
 
-from .equal_work import EqualWork, Method, differences
+from .equal_work import EqualWork, Method
 
 #: Column of the table -> field of a method's summary, and its format.
 _COLUMNS = {

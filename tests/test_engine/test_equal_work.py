@@ -11,7 +11,7 @@ from PIL import Image
 from torch import nn
 
 from mmvideomac.datasets import EpochSampler
-from mmvideomac.engine.equal_work import differences, equalise, spread
+from mmvideomac.engine.equal_work import equalise, spread
 from mmvideomac.registry import DATASETS, MODELS
 from mmvideomac.utils.errors import UserError
 from mmvideomac.utils.files import write_file
@@ -216,7 +216,10 @@ ONE_SIZE = dict(_delete_=True, type='OfOneSize')
     [
         (dict(model=ONE_SIZE), r'OfOneSize is made for images of 96x96 .* crops are .* 64x64'),
         ({'model.head.patch_size': 48}, r'48-pixel patches of far.* --crop-size 96'),
-        ({'train_cfg': dict(_delete_=True, max_iters=9)}, 'far: train_cfg.max_epochs is missing'),
+        (
+            {'train_cfg': dict(_delete_=True, max_iters=9)},
+            'far.py: train_cfg.max_epochs',
+        ),
         (
             {'param_scheduler': [dict(type='MultiStepLR', milestones=[3])]},
             'far: the schedule MultiStepLR cannot be stretched .* its milestones',
@@ -250,9 +253,3 @@ def test_two_configs_of_one_name(tmp_path, videos):
     near = write_near(tmp_path, videos)
     with pytest.raises(UserError, match='two configs are named near'):
         equal(tmp_path, near, near)
-
-
-def test_differences():
-    old = dict(a=1, b=dict(c=(1, 2), d=None), e=[dict(f=1), dict(g=2)], h='text')
-    new = dict(a=2, b=dict(c=[1, 2]), e=[dict(f=1), dict(g=3)], h='text', i=[4])
-    assert differences(old, new) == {'a': (1, 2), 'e.1.g': (2, 3), 'i': (None, [4])}
