@@ -15,11 +15,9 @@ import math
 import re
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import time
-from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,6 +33,7 @@ from mmvideomac.datasets import extract_frames, find_videos
 from mmvideomac.engine.launch import prepare
 from mmvideomac.registry import DATASETS, MODELS
 from mmvideomac.utils.errors import UserError, reports_errors
+from mmvideomac.utils.run_tool import run_tool, train
 from mmvideomac.visualization import write_report
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -44,10 +43,7 @@ EPOCHS = 10  # about
 MAX_FILES, MAX_FRAMES = 500, 12_000  # taken of --videos: about a minute of decoding
 SHORT_SIDE = 192  # of those frames; the crop is 160
 MARKER = '.quickstart'  # of folders that are made here, and may be replaced
-# A line of mmengine's log, and the progress of an evaluation.
-TRAINING = re.compile(
-    r'Epoch\(train\) +\[(\d+)\]\[ *(\S+?)\].* eta: (\S+) .* loss: (\S+) .* pairs_per_s: (\d+)'
-)
+# Progress of an evaluation.
 EVALUATION = re.compile(r'(\d+)/(\d+) \[\S+<([\d:]+), .*frame')
 
 
@@ -133,47 +129,6 @@ def plan_training(cfg: Config, num_videos: int, pairs: float) -> None:
     hooks.logger.interval = max(1, min(10, iterations // (3 * epochs)))
     hooks.reconstruction.interval = max(1, iterations // 4)
     hooks.checkpoint.max_keep_ckpts = 1
-
-
-def run_tool(command: Sequence[str | Path], progress: re.Pattern, text: str) -> bool:
-    """Run a tool and show its progress; returns False if Ctrl-C ended it early.
-
-    Args:
-        command: file in ``tools/`` and arguments.
-        progress: of the lines of its output that tell something.
-        text: what to show of them, a format string of their groups.
-
-    Raises:
-        UserError: if it failed, with its last words.
-    """
-    process = subprocess.Popen(
-        [sys.executable, ROOT / 'tools' / command[0], *command[1:]],
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    tail = deque(maxlen=15)
-    while True:
-        try:
-            for line in process.stdout:
-                tail.append(line)
-                if found := progress.search(line):
-                    print('     ' + text.format(*found.groups()), flush=True)
-            break
-        except KeyboardInterrupt:  # the terminal sent it to the tool, too
-            print('\nStopping: finishing what is under way and saving it.', flush=True)
-    status = process.wait()
-    if status in (128 + signal.SIGINT, -signal.SIGINT):
-        return False
-    if status:
-        raise UserError(f'tools/{command[0]} failed (exit status {status}):\n{"".join(tail)}')
-    return True
-
-
-def train(config: Path, work_dir: Path) -> bool:
-    """Run tools/train.py, see :func:`run_tool`."""
-    text = 'epoch {}, iteration {}: {} left, loss {}, {} pairs/s'
-    return run_tool(['train.py', config, '--work-dir', work_dir], TRAINING, text)
 
 
 def evaluate(config: Path, checkpoint: Path, samples: Path, out: Path) -> bool:

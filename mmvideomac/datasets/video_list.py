@@ -10,18 +10,16 @@ from mmvideomac.utils.files import write_file
 from .video_index import VideoFile
 
 
-def write_video_list(path: str | os.PathLike, names: Iterable[str], comment: str) -> None:
-    """Write a list file of videos for :func:`select_videos`.
+def format_video_list(names: Iterable[str], comment: str) -> str:
+    """Text of a list file of videos for :func:`select_videos`.
 
     Args:
-        path: The file.
         names: Of videos, relative to the data root.
         comment: A line that comes first.
 
     Raises:
         ValueError: for a name that no line can hold: it contains a line break, or ends in a
             blank.
-        OSError: if the file cannot be written.
     """
     lines = [f'# {comment}']
     for name in names:
@@ -30,7 +28,17 @@ def write_video_list(path: str | os.PathLike, names: Iterable[str], comment: str
         if line.splitlines() != [line.rstrip()]:
             raise ValueError(f'the video {name!r} cannot be named in a list: rename it')
         lines.append(line)
-    write_file(path, '\n'.join(lines) + '\n')
+    return '\n'.join(lines) + '\n'
+
+
+def write_video_list(path: str | os.PathLike, names: Iterable[str], comment: str) -> None:
+    """Write a list file of videos, see :func:`format_video_list`.
+
+    Raises:
+        ValueError: for a name that no line can hold.
+        OSError: if the file cannot be written.
+    """
+    write_file(path, format_video_list(names, comment))
 
 
 def select_videos(videos: Sequence[VideoFile], list_file: str) -> list[VideoFile]:

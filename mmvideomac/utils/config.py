@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -60,6 +61,25 @@ def check_options(cfg: Config, options: dict) -> None:
             near = get_close_matches(first, known, n=1)
             hint = f': did you mean {near[0]}?' if near else '.'
             raise UserError(f'--cfg-options {key}: the config has no {first!r}{hint}')
+
+
+def differences(old: object, new: object, key: str = '') -> dict[str, tuple]:
+    """Dotted keys of settings that differ -> (old, new) value, None where there is none."""
+    old, new = _by_key(old), _by_key(new)
+    if not (isinstance(old, Mapping) and isinstance(new, Mapping)):
+        return {} if old == new else {key: (old, new)}
+    found = {}
+    for name in dict.fromkeys([*old, *new]):
+        dotted = f'{key}.{name}' if key else str(name)
+        found |= differences(old.get(name), new.get(name), dotted)
+    return found
+
+
+def _by_key(value: object) -> object:
+    """A list of dicts as a dict; tuples of other things as lists, as files may have them."""
+    if not isinstance(value, list | tuple):
+        return value
+    return dict(enumerate(value)) if any(isinstance(v, Mapping) for v in value) else list(value)
 
 
 def config_folder() -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import takewhile
 from math import ceil, inf, isfinite
@@ -60,6 +60,17 @@ class Run:
         if not places or max(epoch for _, epoch in places) < 2:
             return None
         return max(ceil(iteration / epoch) for iteration, epoch in places)
+
+    @cached_property
+    def training(self) -> Run:
+        """Without the records of validations."""
+        return replace(self, records=[record for record in self.records if 'iter' in record])
+
+    @cached_property
+    def seconds(self) -> float:
+        """That all iterations took, loading of data included, up to the last that was logged."""
+        steps, seconds_per_step = self.training.series('time', 'iteration')
+        return float(np.sum(np.diff(steps, prepend=0) * seconds_per_step))
 
     def series(self, key: str, axis: str) -> tuple[np.ndarray, np.ndarray]:
         """Places and finite values of one curve.

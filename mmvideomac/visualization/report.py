@@ -3,7 +3,6 @@
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from html import escape
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from PIL import Image, ImageOps
 from mmvideomac.registry import DATASETS
 from mmvideomac.utils.files import write_file
 
-from .curves import read_run
+from .curves import Run, read_run
 from .page import data_uri, render_page
 
 LOSSES = ('loss', 'loss_online', 'loss_target', 'loss_consistency')
@@ -75,12 +74,11 @@ def write_report(
         FileNotFoundError, ValueError: if no run in ``work_dir`` logged anything.
     """
     run = read_run(work_dir)
-    training = replace(run, records=[record for record in run.records if 'iter' in record])
-    scalars = {key: training.series(key, 'iteration') for key in training.keys}
+    scalars = {key: run.training.series(key, 'iteration') for key in run.training.keys}
     cfg = Config.fromfile(run.config)
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
     sections = dict(
-        facts=_facts(Path(work_dir), cfg, scalars, dataset),
+        facts=_facts(run, Path(work_dir), cfg, scalars, dataset),
         losses=_loss_table(scalars),
         curves=''.join(_curve(name, keys, scalars) for name, keys in _CURVES),
         reconstructions=_reconstructions(run.pictures('reconstruction')),
@@ -107,9 +105,8 @@ def contact_sheet(dataset, count: int = 12, height: int = 120, columns: int = 4)
     return np.concatenate([np.concatenate(list(row), axis=1) for row in rows])
 
 
-def _facts(work_dir: Path, cfg: Config, scalars: dict, dataset) -> str:
+def _facts(run: Run, work_dir: Path, cfg: Config, scalars: dict, dataset) -> str:
     steps, seconds_per_step = scalars['time']
-    seconds = float(np.sum(np.diff(steps, prepend=0) * seconds_per_step))
     backbone, number = cfg.model.backbone, int(steps[-1])
     arch = backbone.get('arch', '')
     speed = scalars['pairs_per_s'][1].mean() if 'pairs_per_s' in scalars else None
@@ -125,7 +122,7 @@ def _facts(work_dir: Path, cfg: Config, scalars: dict, dataset) -> str:
         f'in {scalars["epoch"][1][-1]:.0f} epochs'
         if 'epoch' in scalars
         else f'{number:,}',
-        'Training time': f'{seconds / 60:.1f} minutes',
+        'Training time': f'{run.seconds / 60:.1f} minutes',
         'Speed': f'{speed:.0f} pairs/s' if speed else f'{1 / seconds_per_step.mean():.2f} steps/s',
         'Checkpoint': checkpoint.read_text().strip() if checkpoint.is_file() else 'none saved',
     }

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from mmvideomac.utils.config import config_folder, find_config, load_config
+from mmvideomac.utils.config import config_folder, differences, find_config, load_config
 from mmvideomac.utils.errors import UserError
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
@@ -78,3 +78,9 @@ def test_one_message(tmp_path, text, message):
     with pytest.raises(UserError, match=message) as error:
         load_config(path, {'modle.a': 1})
     assert '\n' not in str(error.value)
+
+
+def test_differences():
+    old = dict(a=1, b=dict(c=(1, 2), d=None), e=[dict(f=1), dict(g=2)], h='text')
+    new = dict(a=2, b=dict(c=[1, 2]), e=[dict(f=1), dict(g=3)], h='text', i=[4])
+    assert differences(old, new) == {'a': (1, 2), 'e.1.g': (2, 3), 'i': (None, [4])}
