@@ -292,19 +292,9 @@ def test_checkpoints_of_projects(checkpoint, tmp_path, monkeypatch):
     assert 'antigravity' not in sys.modules
 
 
-def test_no_weights_are_read(config, tmp_path, monkeypatch):
+def test_no_weights_are_read(config, tmp_path):
     file = tmp_path / 'weights.pth'
-    torch.save({'a': torch.ones(1)}, file)
-    for name in ('create_model', 'load'):
-        target = timm if name == 'create_model' else torch
-        original = getattr(target, name)
-        monkeypatch.setattr(
-            target,
-            name,
-            lambda *a, original=original, **k: (
-                original(*a, **k) if torch.empty(0).is_meta else pytest.fail('weights were made')
-            ),
-        )
+    file.write_bytes(b'of any kind')
     for spec in (f'timm:resnet10t:{file}', f'{config}:{file}', f'torchvision:resnet18:{file}'):
         assert parse_encoder(spec).weights == str(file)
 
