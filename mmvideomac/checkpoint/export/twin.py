@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from mmpretrain.models.backbones import ConvNeXt
+from mmpretrain.models.backbones import ConvNeXt, VisionTransformer
 from torch import Tensor, nn
 
 from mmvideomac.models.backbones.sparse_stages import SparseStages
@@ -128,7 +128,7 @@ def build_twin(library: str, config: Mapping, encoder: nn.Module) -> Twin:
     Raises:
         ValueError: if the library has no such network, or is not installed.
     """
-    if not isinstance(encoder, SparseStages):
+    if not isinstance(encoder, (SparseStages, VisionTransformer)):
         raise ValueError(f'{type(encoder).__name__} is no encoder of mmvideomac')
     try:
         module = importlib.import_module(f'{__package__}.{library}')
@@ -191,6 +191,9 @@ def _rename(name: str, renames: Renames) -> str:
 
 def _stages(encoder: nn.Module) -> list[str]:
     """Names of the modules whose outputs are the features, from the stem on."""
+    if isinstance(encoder, VisionTransformer):
+        blocks = [f'layers.{i}' for i in range(len(encoder.layers))]
+        return blocks + (['ln1'] if encoder.final_norm else [])
     if isinstance(encoder, ConvNeXt):
         stages = [f'stages.{i}' for i in range(len(encoder.stages))]
         norms = [f'norm{i}' for i in encoder.out_indices]

@@ -30,8 +30,10 @@ def check_features(encoder: nn.Module, twin: Twin) -> float:
         ValueError: if it is more than 1e-5, naming the first such stage.
     """
     channels = next(p.size(1) for p in encoder.parameters() if p.ndim == 4)  # of the stem
-    # Not square: a kernel whose axes were exchanged would pass otherwise.
-    images = torch.randn(2, channels, 96, 160, generator=torch.Generator().manual_seed(0))
+    # Not square: a kernel whose axes were exchanged would pass otherwise. Positions of another
+    # size than a ViT was built for are interpolated, by every library in its way.
+    size = getattr(encoder, 'img_size', (96, 160))
+    images = torch.randn(2, channels, *size, generator=torch.Generator().manual_seed(0))
     ours = stage_outputs(encoder, list(twin.stages), images)
     theirs = stage_outputs(twin.model, list(twin.stages.values()), images)
     largest = 0.0
