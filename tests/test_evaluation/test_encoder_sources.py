@@ -335,6 +335,6 @@ def test_from_a_string_to_a_score(spec, tmp_path):
         cfg.work_dir = str(tmp_path / 'work')
         cfg.test_evaluator.out_dir = None
         prepare_test(cfg)
-        results.append(evaluate(cfg, source.weights, quiet=True))
+        results.append(evaluate(cfg, source.weights))
     assert results[0] == results[1] and results[0].metrics['davis/J&F'] > 0
     assert results[0].error is None
