@@ -8,6 +8,7 @@ An ENCODER is one of
     CONFIG:CHECKPOINT          the encoder of a config of pre-training, of mmpretrain, or of
                                configs/benchmarks/
     CONFIG:random              the same as initialised
+    NAME:CHECKPOINT            one of mmvideomac.list_encoders(); NAME:random
     timm:NAME                  with the weights of timm; timm:NAME:FILE, timm:NAME:random
     torchvision:NAME           likewise
     mmpretrain:NAME            likewise

@@ -109,7 +109,7 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:
 
 
 def read_meta(path: str | Path) -> dict:
-    """``meta`` of a checkpoint file alone, without reading its weights; see :func:`read_checkpoint`.
+    """``meta`` of a checkpoint file alone, see :func:`read_checkpoint`; weights are not read.
 
     Raises:
         FileNotFoundError, ValueError: as there.

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import product
 
+from mmpretrain.models.backbones import VisionTransformer
 from torch import Tensor, nn
+
+from .vit_names import timm_name
 
 
 def load_state_dict_strictly(
@@ -104,7 +108,8 @@ def find_encoder(
 
     Args:
         state_dict: Of a pre-training model, a classifier or detector of OpenMMLab
-            (``backbone.*``), or of the encoder itself.
+            (``backbone.*``), or of the encoder itself; of a ViT also in the names of timm,
+            which DINO and MAE publish.
         backbone: The encoder.
         source: What the state dict is from, for the message.
         network: Of pre-training: ``'online'`` (``backbone.*``), or ``'target'``
@@ -114,18 +119,22 @@ def find_encoder(
         ValueError: if there is none.
     """
     own = backbone.state_dict()
-    for place in _PLACES[network]:
+    spellings = [{key: key for key in own}]
+    if isinstance(backbone, VisionTransformer):
+        spellings.append({timm_name(key): key for key in own})
+    for names, place in product(spellings, _PLACES[network]):
         # A stage's name is also that of other modules: 'norm0' alone is no encoder.
-        found = {key: value for key, value in own.items() if place + key in state_dict}
+        found = [name for name in names if place + name in state_dict]
         if 2 * len(found) >= len(own):
-            names = {key.split('.')[0] for key in own}
+            first = {name.split('.')[0] for name in names}
             inside = {
                 key[len(place) :]: value
                 for key, value in state_dict.items()
                 if key.startswith(place)
             }
             # Of a plain one also what is not of the encoder: heads.
-            return {k: v for k, v in inside.items() if place or k.split('.')[0] in names}
+            inside = {k: v for k, v in inside.items() if place or k.split('.')[0] in first}
+            return {names.get(key, key): value for key, value in inside.items()}
     if network == 'target' and any(key.startswith('backbone.') for key in state_dict):
         raise ValueError(
             f'{source} holds no target network, only the online one: take network="online"'

@@ -351,8 +351,8 @@ def _check_crop_fits(drafts: Sequence[_Draft], crop: ConfigDict) -> None:
             if isinstance(fixed, int | tuple) and size != own and _pair(fixed) != size:
                 raise UserError(
                     f'{draft.name}: {kind} is made for images of {_text(_pair(fixed))} pixels, but '
-                    f'the crops are to be of {_text(size)}. Set img_size in its config, or give '
-                    'all methods its size with --crop-size.'
+                    f'the crops are to be of {_text(size)}. Set img_size in its config, or try '
+                    f'--crop-size {_pair(fixed)[0]}.'
                 )
     if problems:
         common = lcm(*patches)

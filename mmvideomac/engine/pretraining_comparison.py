@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
 
@@ -99,10 +99,10 @@ class PretrainingComparison:
             return
         changed = differences(Config.fromfile(path).to_dict(), method.cfg.to_dict())
         if changed:
+            text = '; '.join(f'{key} {old} then, {new} now' for key, (old, new) in changed.items())
             raise UserError(
-                f'{self.out} was begun with other settings of {method.name}: '
-                f'{_changes(changed, " then, ", " now")}. Ask for the same, or '
-                'choose another --out.'
+                f'{self.out} was begun with other settings of {method.name}: {text}. Ask for the '
+                'same, or choose another --out.'
             )
 
     def plan(self) -> str:
@@ -167,8 +167,11 @@ class PretrainingComparison:
             '\nThe loss of one method says nothing about that of another. Time, pairs/s (samples, '
             'of however many frames) and memory are as logged.\n',
             '## What was changed in the configs\n',
-            *(f'* {m["method"]}: {_changes(m["changes"], " -> ", "")}' for m in methods),
         ]
+        for method in work.methods:
+            changes = method.changes.items()
+            lines.append(f'* {method.name}')
+            lines.extend(f'  * `{key}`: {old!r} -> {new!r}' for key, (old, new) in changes)
         evaluation = self.out / 'evaluation.md'
         if evaluation.is_file():
             lines += ['\n## Label propagation\n', evaluation.read_text().rstrip()]
@@ -209,7 +212,3 @@ def _row(method: Mapping) -> str:
         for field, form in _COLUMNS.values()
     )
     return f'| {method["method"]} | {" | ".join(values)} |'
-
-
-def _changes(changes: Mapping[str, Iterable], between: str, after: str) -> str:
-    return '; '.join(f'{key} {old}{between}{new}{after}' for key, (old, new) in changes.items())

@@ -46,7 +46,7 @@ class ClipScores:
             raise UserError(f'{path} holds no scores of a clip: remove it') from error
         if version != __version__:
             raise UserError(
-                f'{path} was written by mmvideomac {version}, this is {__version__}, and scores may '
+                f'{path} was written by mmvideomac {version}, and scores of {__version__} may '
                 f'differ: choose another --work-dir, or remove {self.folder}'
             )
         if content['signature'] != signature:

@@ -140,6 +140,7 @@ class Comparison:
         work = [entry.work for entry in self.entries]
         for clip, result in run_clips(work, self.datasets, self.remaining, jobs):
             entry = self.entries[clip.entry]
+            entry.failed.pop(clip.sequence, None)  # of an earlier call
             (entry.failed if isinstance(result, str) else entry.done)[clip.sequence] = result
 
     def rows(self) -> list[dict]:
@@ -158,12 +159,10 @@ class Comparison:
     def _row(self, entry: _Entry) -> dict:
         with DefaultScope.overwrite_default_scope('mmvideomac'), quiet():
             metric = METRICS.build(entry.work.evaluator)
-        sequences = {
-            name: {f'{metric.prefix}/{key}': value for key, value in values.items()}
-            for name in entry.signatures
-            if name in entry.done
-            for values in (metric.summarise({name: entry.done[name]})[0],)
-        }
+        sequences = {}
+        for name in entry.signatures.keys() & entry.done.keys():
+            metrics, _ = metric.summarise({name: entry.done[name]})
+            sequences[name] = {f'{metric.prefix}/{key}': value for key, value in metrics.items()}
         metric.results = [(name, entry.done[name]) for name in sequences]
         return dict(
             encoder=entry.source.name,
@@ -173,7 +172,7 @@ class Comparison:
             **entry.facts,
             metrics=metric.evaluate(len(sequences)) if sequences else {},
             clips=len(sequences),
-            sequences=sequences,
+            sequences=dict(sorted(sequences.items())),
             predictions=entry.work.evaluator.out_dir,
             error=_missing(entry),
         )

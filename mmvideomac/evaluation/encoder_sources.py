@@ -1,17 +1,17 @@
 """Any encoder for label propagation, by one string.
 
-| spec | encoder |
-|---|---|
-| ``CHECKPOINT`` | of ours, whose config is inside |
-| ``CONFIG:CHECKPOINT``, ``CONFIG:random`` | of a config of pre-training or ``configs/benchmarks/`` |
-| ``NAME:CHECKPOINT``, ``NAME:random`` | of :func:`mmvideomac.list_encoders` |
-| ``timm:NAME``, ``torchvision:NAME``, ``mmpretrain:NAME`` | with the library's own weights |
-| ``timm:NAME:FILE``, ``timm:NAME:random``, ... | with those of a file in its names, or as initialised |
-| ``color`` | none: mean colours |
+* ``CHECKPOINT``: one of ours, whose config is inside.
+* ``CONFIG:CHECKPOINT`` and ``CONFIG:random``: the encoder of a config of pre-training, or of one
+  of ``configs/benchmarks/``: a file, or ``mmvideomac::videomac_cnxv2s_yt18.py``.
+* ``NAME:CHECKPOINT`` and ``NAME:random``: one of :func:`mmvideomac.list_encoders`.
+* ``timm:NAME``, ``torchvision:NAME``, ``mmpretrain:NAME`` (also a config file): with the
+  library's own weights, which are downloaded; ``...:FILE``: with those of a file in the
+  library's names; ``...:random``: as the library initialises it.
+* ``color``: no encoder, mean colours.
 
-CONFIG is a file or ``mmvideomac::videomac_cnxv2s_yt18.py``. Each may end in settings of the features,
-and a name for tables: ``@stage=3,stride=8,stride_method=resample,network=target,name=LABEL``;
-several stages are ``stage=2+3``, the last is ``stage=-1``.
+Each may end in settings of the features, and a name for tables:
+``@stage=3,stride=8,stride_method=resample,network=target,name=LABEL``. Stages are counted
+from 1, those of a ViT are its blocks; -1 is the last, and 2+3 are both.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class EncoderSource:
         model: What this encoder decides of ``LabelPropagation``: ``backbone`` (none for
             ``color``); ``mean`` and ``std`` where known; ``stage``, ``stride``,
             ``stride_method`` and ``network`` where the spec or the kind of encoder says
-            them. Of a ViT the last block is taken, at its own stride (None), unless told.
+            them. Of a ViT that is the last block at its own stride (None).
         weights: For :func:`~mmvideomac.evaluation.benchmark.evaluate`: ``'random'``,
             ``'color'``, ``'pretrained'``, or path or URL of a checkpoint.
         checkpoint: File of pre-training, None if there is none.
@@ -83,14 +83,14 @@ class EncoderSource:
                 the tool was not told. ``stage`` is left out of ViTs, whose blocks it would
                 count.
         """
-        settings = {
-            key: value
-            for key, value in settings.items()
-            if value is not None
-            and key not in self.given
-            and (key != 'stage' or self.is_hierarchical)
-        }
-        return replace(self, model={**self.model, **settings})
+        own = self.given if self.is_hierarchical else (*self.given, 'stage')
+        return self._updated({k: v for k, v in settings.items() if v is not None and k not in own})
+
+    def _updated(self, settings: Mapping) -> EncoderSource:
+        model = {**self.model, **settings}
+        if 'stride' in settings and 'stride_method' not in (*settings, *self.given):
+            model = {k: v for k, v in model.items() if (k, v) != ('stride_method', 'native')}
+        return replace(self, model=model)
 
 
 def parse_encoder(spec: str) -> EncoderSource:
@@ -110,9 +110,7 @@ def parse_encoder(spec: str) -> EncoderSource:
     name = options.pop('name', source.name)
     if text == 'color' and (useless := sorted(options.keys() - {'stride'})):
         raise UserError(f'{spec}: colours have no {useless[0]}, only a stride')
-    return replace(
-        source, spec=spec, name=name, model={**source.model, **options}, given=tuple(options)
-    )
+    return replace(source._updated(options), spec=spec, name=name, given=tuple(options))
 
 
 def unique_names(sources: Sequence[EncoderSource]) -> list[EncoderSource]:
@@ -130,7 +128,7 @@ def unique_names(sources: Sequence[EncoderSource]) -> list[EncoderSource]:
     for form in [*forms, lambda spec: spec]:
         names = [source.name for source in sources]
         for i, source in enumerate(sources):
-            if names.count(source.name) > 1 and '@name=' not in source.spec.replace(',', '@'):
+            if names.count(source.name) > 1 and 'name' not in _split_options(source.spec)[1]:
                 sources[i] = replace(source, name=form(source.spec))
     names = [source.name for source in sources]
     if twice := [name for name in names if names.count(name) > 1]:
@@ -267,7 +265,7 @@ def _source(
     if is_hierarchical is None:
         is_hierarchical = not issubclass(_class_of(model['backbone'], text), VisionTransformer)
     if not is_hierarchical:
-        model = dict(stage=-1, stride=None) | model
+        model = dict(stage=-1, stride=None, stride_method='native') | model
     return EncoderSource(text, _short(text), model, weights, None, is_hierarchical)
 
 

@@ -203,10 +203,14 @@ class TimmEncoder(LibraryEncoder):
 
     def _maps(self, x: Tensor, wanted: Sequence[int]) -> dict[int, Tensor]:
         levels = [self._levels[i] for i in wanted]
-        last, maps = self.model.forward_intermediates(x, levels, stop_early=True)
-        if not self.is_hierarchical and wanted[-1] == self.out_indices[-1] and last.ndim == 3:
-            tokens = last[:, getattr(self.model, 'num_prefix_tokens', 0) :]
-            maps[-1] = tokens.transpose(1, 2).reshape(maps[-1].shape)  # after the final norm
+        run = self.model.forward_intermediates
+        if self.is_hierarchical or wanted[-1] < self.out_indices[-1]:
+            maps = run(x, levels, stop_early=True, intermediates_only=True)
+        else:
+            tokens, maps = run(x, levels)
+            if tokens.ndim == 3:  # the last map after the final norm
+                tokens = tokens[:, getattr(self.model, 'num_prefix_tokens', 0) :]
+                maps[-1] = tokens.mT.reshape(maps[-1].shape)
         return dict(zip(wanted, maps, strict=True))
 
     def stage_layers(self) -> list[list[nn.Module]] | None:
@@ -372,7 +376,8 @@ def explains_size(name: str, x: Tensor) -> Iterator[None]:
 
 def near(name: str, names: Sequence[str]) -> str:
     """``': do you mean a or b?'``, for messages; ``''`` if nothing is near."""
-    close = get_close_matches(name, names)
+    close = [known for known in names if known.startswith(name)][:3]
+    close = close or get_close_matches(name, names)
     return f': do you mean {" or ".join(close)}?' if close else ''
 
 

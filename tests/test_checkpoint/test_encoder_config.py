@@ -1,7 +1,7 @@
 import pytest
 from mmengine.config import Config
 
-from mmvideomac.checkpoint.encoder_config import read_saved_config
+from mmvideomac.checkpoint.encoder_config import read_saved_config, saved_config
 from mmvideomac.utils.config import find_config
 
 
@@ -22,3 +22,12 @@ def test_code_is_not_run(tmp_path):
 def test_no_config():
     with pytest.raises(ValueError, match='saved config cannot be read'):
         read_saved_config('a = (')
+
+
+def test_the_config_of_a_checkpoint():
+    assert saved_config({}) is None
+    assert saved_config(dict(cfg="model = dict(backbone=dict(type='A'))")) == dict(
+        model=dict(backbone=dict(type='A'))
+    )
+    published = dict(target='mmpretrain', encoder='{"type": "A"}')
+    assert saved_config(published) == dict(model=dict(backbone=dict(type='A')))

@@ -1,3 +1,5 @@
+from argparse import Namespace
+
 import numpy as np
 import pytest
 import torch
@@ -6,6 +8,7 @@ from mmvideomac.checkpoint.files import (
     find_latest_checkpoint,
     is_complete,
     read_checkpoint,
+    read_meta,
     read_state_dict,
     sha256,
 )
@@ -105,6 +108,41 @@ def test_url(tmp_path, monkeypatch):
         read_state_dict((tmp_path / 'evil.pth').as_uri())
     with pytest.raises(ValueError, match='download it'):
         sha256('https://example.org/a.pth')
+
+
+def test_a_url_that_cannot_be_reached(monkeypatch):
+    def fail(*args, **kwargs):
+        raise OSError('no route to host')
+
+    monkeypatch.setattr(torch.hub, 'load_state_dict_from_url', fail)
+    message = r'a\.pth cannot be downloaded \(no route to host\): give a file instead'
+    with pytest.raises(ValueError, match=message):
+        read_state_dict('https://example.org/a.pth')
+
+
+def test_released_checkpoints_of_dino(tmp_path):
+    """Both networks, and the settings of the run as they were parsed."""
+    student = {f'module.{key}': value + 1 for key, value in WEIGHTS.items()}
+    content = dict(student=student, teacher=WEIGHTS, epoch=3, args=Namespace(lr=0.1))
+    torch.save(content, tmp_path / 'a.pth')
+    assert equal(read_state_dict(tmp_path / 'a.pth'), WEIGHTS)
+    del content['teacher']
+    torch.save(content, tmp_path / 'a.pth')
+    assert equal(read_state_dict(tmp_path / 'a.pth'), {k: v + 1 for k, v in WEIGHTS.items()})
+
+
+def test_meta_alone(tmp_path):
+    save_file = pytest.importorskip('safetensors.torch').save_file
+    save_file(WEIGHTS, tmp_path / 'a.safetensors', dict(epoch='3'))
+    assert read_meta(tmp_path / 'a.safetensors') == dict(epoch='3')
+    for zipped in (True, False):
+        content = dict(state_dict=WEIGHTS, meta=dict(epoch=3))
+        torch.save(content, tmp_path / 'a.pth', _use_new_zipfile_serialization=zipped)
+        assert read_meta(tmp_path / 'a.pth') == dict(epoch=3)
+    torch.save(WEIGHTS, tmp_path / 'a.pth')
+    assert read_meta(tmp_path / 'a.pth') == {}
+    with pytest.raises(FileNotFoundError, match=r'b\.pth does not exist'):
+        read_meta(tmp_path / 'b.pth')
 
 
 class Evil:

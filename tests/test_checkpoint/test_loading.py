@@ -1,4 +1,5 @@
 import pytest
+import timm
 import torch
 from mmengine.registry import DefaultScope
 from mmpretrain.models import ResNet, VisionTransformer
@@ -44,6 +45,27 @@ def test_describe_encoder():
     vit = VisionTransformer(arch='deit-tiny', img_size=32)
     assert describe_encoder(vit.state_dict()) == 'ViT, 12 layers, 192 channels'
     assert describe_encoder({'w': torch.ones(1)}) == 'no encoder known here'
+
+
+@pytest.mark.parametrize('place', ['', 'backbone.', 'encoder.'])
+def test_vits_in_the_names_of_timm(place):
+    """As DINO (teacher) and MAE (with a decoder beside) publish them."""
+    arch = dict(embed_dims=24, num_layers=2, num_heads=3, feedforward_channels=48)
+    config = dict(patch_size=16, embed_dim=24, depth=2, num_heads=3, mlp_ratio=2, num_classes=5)
+    theirs = randomize(timm.create_model('vit_base_patch16_224', **config)).eval()
+    others = {'decoder_blocks.0.attn.qkv.weight': torch.ones(3), 'mask_token': torch.ones(3)}
+    state = {place + key: value for key, value in theirs.state_dict().items()} | others
+    ours = VisionTransformer(arch=arch, out_type='raw')
+    state = {k: v for k, v in state.items() if not place or 'head' not in k}
+    load_encoder(ours, state, 'dino.pth')
+    ours.eval()
+    images = torch.randn(1, 3, 224, 224)
+    with torch.no_grad():
+        difference = ours(images)[0] - theirs.forward_features(images)
+    assert difference.abs().max() < 1e-4
+    state.pop(f'{place}blocks.1.mlp.fc2.bias')
+    with pytest.raises(ValueError, match=r'1 missing in it: layers\.1\.ffn\.layers\.1\.bias'):
+        load_encoder(ours, state, 'dino.pth')
 
 
 class Net(nn.Module):

@@ -214,7 +214,7 @@ ONE_SIZE = dict(_delete_=True, type='OfOneSize')
 @pytest.mark.parametrize(
     'options, message',
     [
-        (dict(model=ONE_SIZE), r'OfOneSize is made for images of 96x96 .* crops are .* 64x64'),
+        (dict(model=ONE_SIZE), r'OfOneSize is made for images of 96x96 .* 64x64.* --crop-size 96'),
         ({'model.head.patch_size': 48}, r'48-pixel patches of far.* --crop-size 96'),
         (
             {'train_cfg': dict(_delete_=True, max_iters=9)},

@@ -22,6 +22,7 @@ OTHERS = dict(
     regnet=dict(type='SparseRegNet', arch='regnetx_400mf'),
 )
 ENCODERS = {**CONVNEXTS, **OTHERS}
+VIT = dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32)
 DENSE = ('unit_stride', 'dilation', 'enlarged_input')
 
 
@@ -157,17 +158,40 @@ def test_weights_may_come_later():
 
 
 def test_transformers_give_their_map():
-    arch = dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32)
-    vit = dict(type='mmpretrain.VisionTransformer', arch=arch, patch_size=16, img_size=64)
-    backbone = MODELS.build(dict(vit, out_type='featmap'))
-    extractor = FeatureExtractor(backbone, -1, 8, 'enlarged_input')
-    assert extractor(image()).shape == (16, 8, 12)
-    with pytest.raises(ValueError, match="out_type='featmap'"):
-        FeatureExtractor(MODELS.build(vit), -1, None, 'native')
+    vit = dict(type='mmpretrain.VisionTransformer', arch=VIT, img_size=64)
+    backbone = randomize(MODELS.build(vit))
+    assert FeatureExtractor(backbone, -1, 8, 'enlarged_input')(image()).shape == (16, 8, 12)
+    for stage in (1, 2):
+        features = FeatureExtractor(backbone, stage, None, 'native')(image())
+        expected = MODELS.build(dict(vit, out_type='featmap', out_indices=[stage - 1]))
+        expected.load_state_dict(backbone.state_dict())
+        expected.eval()
+        close(features, F.normalize(expected(image()[None])[0], dim=1)[0].detach())
+    assert backbone.out_type == 'cls_token' and list(backbone.out_indices) == [1]
     with pytest.raises(ValueError, match='cannot be changed'):
         FeatureExtractor(backbone, -1, 8, 'unit_stride')
+
+
+def test_transformers_that_give_no_map():
+    beit = dict(type='mmpretrain.BEiTViT', arch=VIT, img_size=128, final_norm=True)
+    with pytest.raises(ValueError, match="out_type='featmap'"):
+        FeatureExtractor(MODELS.build(dict(beit, out_type='cls_token')), -1, None, 'native')
+    backbone = MODELS.build(dict(beit, out_type='featmap'))
     with pytest.raises(ValueError, match=r'out_indices=\(0,\)'):
         FeatureExtractor(backbone, 1, 16, 'native')
+    extractor = FeatureExtractor(backbone, -1, None, 'native')
+    with pytest.raises(ValueError, match='BEiTViT cannot encode 96x64 pixels'):
+        extractor(image())
+
+
+def test_masked_autoencoders_encode_whole_frames():
+    vit = dict(arch=VIT, img_size=64)
+    mae = randomize(MODELS.build(dict(vit, type='mmpretrain.MAEViT', mask_ratio=0.75)))
+    plain = MODELS.build(dict(vit, type='mmpretrain.VisionTransformer', out_type='featmap'))
+    plain.load_state_dict(mae.state_dict())
+    plain.eval()
+    expected = F.normalize(plain(image()[None])[0], dim=1)[0].detach()
+    close(FeatureExtractor(mae, -1, None, 'native')(image()), expected)
 
 
 def test_mean_color():

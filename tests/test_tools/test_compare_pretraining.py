@@ -88,7 +88,7 @@ def test_interrupted_and_called_again(tmp_path, videos, monkeypatch, capsys):
         assert [method['first_loss'], method['last_loss']] == [logged[0], logged[-1]]
     text = (out / 'comparison.md').read_text()
     assert re.search(r'^\| far \| 192 \| 2 \| 8 \| 12 \| ', text, re.MULTILINE)
-    assert 'train_dataloader.dataset.pipeline.0.scale 96 -> 64' in text
+    assert '`train_dataloader.dataset.pipeline.0.scale`: 96 -> 64' in text
 
     # All is done: nothing is trained again.
     monkeypatch.setattr(tool, 'train', lambda *_: pytest.fail('began'))

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 import torch
@@ -182,6 +183,8 @@ def test_ctrl_c_ends_all_processes_and_loses_nothing(config, tmp_path):
         env=environment(),
         stderr=subprocess.PIPE,
         text=True,
+        # Processes in the background of a shell begin with it ignored.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 120
     while not any(tmp_path.glob('wd/color_*/*/clips/*.json')) and time.monotonic() < deadline:

@@ -42,7 +42,7 @@ def test_clips_are_sorted_by_gain_and_drawn(write):
     html = write([task(dict(x=50.0, y=40.0, z=1.0), dict(x=-4.0, y=8.0, z=0.0))])
     places = [html.index(f'<th>{name}</th>') for name in ('mean', 'y', 'z', 'x')]
     assert places == sorted(places)
-    assert '+1.3 [-2.5, +7.2]' in html  # 4/3, 7.25
+    assert '+1.3 <span class="interval">[-2.5, +7.2]</span>' in html  # 4/3, 7.25
     bars = re.findall(r'class="bar (\w+)".*?<rect x="([-.\d]+)" y="2" width="([.\d]+)"', html, re.S)
     assert bars[1:] == [
         ('gain', '0.00', '50.00'),

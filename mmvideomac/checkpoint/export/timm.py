@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import timm
-from mmpretrain.models.backbones import ConvNeXt, RegNet, ResNet
+from mmpretrain.models.backbones import ConvNeXt, RegNet, ResNet, VisionTransformer
 from timm.models.regnet import RegNetCfg, model_cfgs
 from torch import nn
+
+from mmvideomac.checkpoint.vit_names import RENAMES as _VIT
 
 from .twin import Renames, Twin, refuse_presets
 
@@ -31,13 +33,20 @@ _REGNET: Renames = (
     (r'\.downsample\.0\.', '.downsample.conv.'),
     (r'\.downsample\.1\.', '.downsample.bn.'),
 )
+#: Name of timm by width, depth, heads and ratio of the hidden width.
+_VIT_SIZES = {
+    (192, 12, 3, 4): 'tiny',
+    (384, 12, 6, 4): 'small',
+    (768, 12, 12, 4): 'base',
+    (1024, 24, 16, 4): 'large',
+}
 
 
 def build(config: Mapping, encoder: nn.Module) -> Twin:
-    """ConvNeXt V1 and V2, ResNet and RegNet as ``timm.create_model`` makes them.
+    """ConvNeXt V1 and V2, ResNet, RegNet and ViT as ``timm.create_model`` makes them.
 
     Without classifier; ``model(x)`` is the last feature map, with the norm that ConvNeXt
-    has in its head (pooled before it where the encoder pools).
+    has in its head (pooled before it where the encoder pools), of a ViT all tokens.
     """
     pool = 'avg' if getattr(encoder, 'gap_before_final_norm', False) else ''
     refuse_presets('timm', config, known=('fcmae',) if isinstance(encoder, ConvNeXt) else ())
@@ -50,6 +59,9 @@ def build(config: Mapping, encoder: nn.Module) -> Twin:
     elif isinstance(encoder, ResNet):
         name, settings = f'resnet{encoder.depth}', {}
         renames = ()
+    elif isinstance(encoder, VisionTransformer):
+        name, settings = _vit(encoder)
+        renames = _VIT
     else:
         raise ValueError(
             f'no timm form of {type(encoder).__name__} is known here; mmpretrain has one'
@@ -97,3 +109,30 @@ def _regnet(config: Mapping, encoder: RegNet) -> tuple[str, dict]:
         if known == RegNetCfg(**settings):
             return name, {}
     return 'regnetx_002', settings
+
+
+def _vit(encoder: VisionTransformer) -> tuple[str, dict]:
+    arch, layer = encoder.arch_settings, encoder.layers[0]
+    patch, size = encoder.patch_embed.projection.kernel_size[0], encoder.img_size
+    width, depth, heads = arch['embed_dims'], arch['num_layers'], arch['num_heads']
+    ratio = arch['feedforward_channels'] / width
+    name = f'vit_{_VIT_SIZES.get((width, depth, heads, ratio))}_patch{patch}_224'
+    settings = {}
+    if not timm.is_model(name):
+        name = 'vit_base_patch16_224'
+        settings = dict(
+            patch_size=patch, embed_dim=width, depth=depth, num_heads=heads, mlp_ratio=ratio
+        )
+    if size != (224, 224):
+        settings['img_size'] = size
+    if not encoder.with_cls_token:
+        settings['class_token'] = False
+    if layer.attn.qkv.bias is None:
+        settings['qkv_bias'] = False
+    if not isinstance(encoder.pre_norm, nn.Identity):
+        settings['pre_norm'] = True
+    if hasattr(layer.ffn.gamma2, 'weight'):
+        settings['init_values'] = 1.0  # LayerScale, whose values are loaded
+    if not encoder.final_norm:
+        settings['final_norm'] = False
+    return name, dict(settings, dynamic_img_size=True)

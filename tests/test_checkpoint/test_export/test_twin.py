@@ -19,6 +19,7 @@ from tests.test_checkpoint.test_export.encoders import (
     randomized,
 )
 
+VIT = dict(embed_dims=24, num_layers=2, num_heads=3, feedforward_channels=48)
 HEADS = ('head.fc.', 'fc.', 'classifier.2.')
 
 
@@ -105,6 +106,48 @@ def test_variants_in_timm():
     assert "global_pool='avg'" in twin.recipe
 
 
+@pytest.mark.parametrize(
+    'settings, recipe',
+    [
+        ({}, 'vit_tiny_patch16_224'),
+        (dict(arch=VIT, patch_size=8, img_size=(32, 48)), 'embed_dim=24'),
+        (dict(arch=VIT, img_size=64, with_cls_token=False, out_type='raw'), 'class_token=False'),
+        (dict(arch=VIT, img_size=64, layer_scale_init_value=1e-5), 'init_values'),
+        (dict(arch=VIT, img_size=64, pre_norm=True, qkv_bias=False), 'pre_norm=True'),
+        (dict(arch=VIT, img_size=64, final_norm=False), 'final_norm=False'),
+    ],
+)
+def test_vits_in_timm(settings, recipe):
+    """There, back, and the same tokens as timm gives, of every block."""
+    config = dict(type='mmpretrain.VisionTransformer', arch='deit-tiny') | settings
+    encoder = random_encoder(config)
+    twin = build_twin('timm', config, encoder)
+    assert recipe in twin.recipe
+    twin.load_encoder(encoder)
+    assert check_features(encoder, twin) < 1e-5
+    with torch.no_grad():
+        images = torch.randn(1, 3, *encoder.img_size)
+        encoder.out_type = 'raw'
+        expected = encoder(images)[0]
+        assert (twin.model.forward_features(images) - expected).abs().max() < 1e-4
+    back = build_encoder(config)
+    other = build_twin('timm', config, back)
+    other.load(twin.state_dict() | {'head.weight': torch.zeros(7, 3)}, 'x.pth')
+    other.load_into(back)
+    assert_equal(back.state_dict(), encoder.state_dict())
+
+
+def test_a_changed_weight_of_a_vit_is_noticed():
+    config = dict(type='mmpretrain.VisionTransformer', arch=VIT, img_size=64)
+    encoder = random_encoder(config)
+    twin = build_twin('timm', config, encoder)
+    twin.load_encoder(encoder)
+    with torch.no_grad():
+        twin.model.blocks[1].norm2.weight *= 1.1
+    with pytest.raises(ValueError, match=r'other features than the encoder: from layers\.1 on'):
+        check_features(encoder, twin)
+
+
 @pytest.mark.parametrize('seed', range(3))
 @pytest.mark.parametrize('library, config', [('timm', V2), ('torchvision', V1), ('timm', RESNET)])
 def test_a_changed_weight_is_noticed_where_it_is(library, config, seed):
@@ -140,6 +183,11 @@ def test_a_changed_weight_is_noticed_where_it_is(library, config, seed):
         ('torchvision', dict(V1, layer_scale_init_value=0.0), r'lacks features\.1\.0\.layer_scale'),
         ('timm', dict(type='SparseMobileNetV3'), 'no timm form of SparseMobileNetV3'),
         ('torchvision', dict(type='SparseEfficientNet', arch='b0'), 'no torchvision form'),
+        (
+            'torchvision',
+            dict(type='mmpretrain.VisionTransformer', arch=VIT),
+            'no torchvision form of VisionTransformer',
+        ),
         ('timm', dict(type='mmpretrain.ResNet', depth=18), 'ResNet is no encoder of mmvideomac'),
     ],
 )
