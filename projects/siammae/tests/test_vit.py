@@ -121,9 +121,9 @@ def test_only_visible_tokens_are_computed():
     encoder, lengths = build(), []
     for layer in encoder.layers:
         layer.register_forward_hook(lambda module, inputs, output: lengths.append(output.size(1)))
-    mask, futures = PastFutureRandomMask(0.0, 0.95)([0, 1], (14, 14))
+    past, future = PastFutureRandomMask(0.0, 0.95)([0, 1], (14, 14))
     images = torch.randn(2, 3, 224, 224)
-    encoder(images, mask), encoder(images, futures[:, 0])
+    encoder(images, past), encoder(images, future)
     assert lengths == [197, 197, 10, 10]
 
 
