@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmvideomac.checkpoint.loading import load_state_dict_strictly
 from projects.siammae.models import SiamMAE
@@ -147,6 +148,29 @@ def test_every_parameter_has_a_gradient(decoder, joint):
     model(frames, samples, mode='loss')['loss_reconstruction'].backward()
     for name, parameter in model.named_parameters():
         assert name == 'backbone.pos_embed' or parameter.grad.abs().sum() > 0, name
+
+
+class Operators(TorchDispatchMode):
+    """Names of the operators that run within."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.names.append(function.overloadpacket.__name__)
+        return function(*args, **kwargs or {})
+
+
+@pytest.mark.parametrize('decoder, attentions', [('CrossSelfDecoder', 8), ('CrossDecoder', 6)])
+def test_attention_is_fused(decoder, attentions):
+    model = build(decoder)
+    frames, samples = batch()
+    with Operators() as operators:
+        model(frames, samples, mode='loss')
+    fused = [name for name in operators.names if 'scaled_dot_product' in name]
+    assert len(fused) == attentions  # 2 layers of 2 frames, and 2 blocks
+    assert not any('softmax' in name for name in operators.names)
 
 
 def gradients_of_a_hidden_patch(model):

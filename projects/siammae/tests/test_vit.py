@@ -145,11 +145,6 @@ def test_the_joint_encoder_sees_both_frames():
     assert all(frame.grad.abs().sum() > 0 for frame in frames)
 
 
-def test_attention_is_fused():
-    encoder = build()
-    assert encoder.layers[0].attn.scaled_dot_product_attention is F.scaled_dot_product_attention
-
-
 def test_attention_of_cls():
     encoder = build()
     images = torch.randn(2, 3, 48, 64)
