@@ -37,7 +37,7 @@ class FramePairDataset(BaseDataset):
     :class:`~mmvideomac.datasets.samplers.EpochSampler` it is the same whatever
     the number of processes and workers, and after a resume. The pipeline gets ::
 
-        frames         list of 2 uint8 arrays (H, W, 3), RGB
+        frames         list of 2 uint8 arrays (H, W, 3), RGB; more if the sampling draws more
         frame_indices  (i, j), positions in the video, i < j
         video          path of the file or folder
         sample_seed    int in [0, 2**63), for what the model draws (the mask)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from mmvideomac.registry import MODELS
 
 from .positions import resize_positions, sincos_positions
+from .vit import MAE_INIT
 
 _EPS = 1e-6  # of layer norms, as in MAE
 
@@ -45,12 +46,7 @@ class PastFutureDecoder(BaseModule):
         num_heads: int = 16,
         init_cfg: dict | list | None = None,
     ) -> None:
-        if init_cfg is None:
-            init_cfg = [
-                dict(type='Xavier', layer='Linear', distribution='uniform'),
-                dict(type='Constant', layer='LayerNorm', val=1.0, bias=0.0),
-            ]
-        super().__init__(init_cfg=init_cfg)
+        super().__init__(init_cfg=init_cfg or MAE_INIT)
         self.in_channels = in_channels
         self.patch_size = patch_size
         self.grid = (img_size // patch_size, img_size // patch_size)

@@ -37,7 +37,7 @@ class PastFutureRandomMask:
 
     def __call__(
         self, seeds: Sequence[int], grid: tuple[int, int], num_futures: int = 1
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, ...]:
         """Masks of the past and of the futures.
 
         Args:
@@ -46,7 +46,7 @@ class PastFutureRandomMask:
             num_futures (int): future frames of a sample.
 
         Returns:
-            tuple[Tensor, Tensor]: bool (B, gh, gw) and (B, num_futures, gh, gw), True =
+            tuple[Tensor, ...]: bool (B, gh, gw) for the past and for each future, True =
             hidden, on the CPU.
 
         Raises:
@@ -64,8 +64,7 @@ class PastFutureRandomMask:
         noise = torch.stack([_noise(seed, 1 + num_futures, num_patches) for seed in seeds])
         visible = torch.tensor([past] + [future] * num_futures)
         masks = noise.argsort(-1).argsort(-1) >= visible[:, None]
-        masks = masks.unflatten(-1, grid)
-        return masks[:, 0], masks[:, 1:]
+        return masks.unflatten(-1, grid).unbind(1)
 
     @staticmethod
     def _num_visible(ratio: float, num_patches: int) -> int:
@@ -82,12 +81,11 @@ class PastFutureGridMask:
 
     def __call__(
         self, seeds: Sequence[int], grid: tuple[int, int], num_futures: int = 1
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, ...]:
         """As of :class:`PastFutureRandomMask`."""
         rows, columns = (torch.arange(length) for length in grid)
         mask = (rows[:, None] + columns) % 2 == 1
-        masks = mask.expand(len(seeds), 1 + num_futures, *grid)
-        return masks[:, 0], masks[:, 1:]
+        return (mask.expand(len(seeds), *grid),) * (1 + num_futures)
 
 
 def _noise(seed: int, frames: int, num_patches: int) -> Tensor:

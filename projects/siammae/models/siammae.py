@@ -101,15 +101,15 @@ class SiamMAE(BaseSelfSupervisor):
         self,
         inputs: Iterable[Tensor],
         data_samples: list[DataSample] | None = None,
-        masks: tuple[Tensor, Tensor] | None = None,
+        masks: Sequence[Tensor] | None = None,
     ) -> dict[str, Tensor]:
         """Mean squared error of the hidden patches.
 
         Args:
             inputs (Iterable[Tensor]): see :meth:`forward`.
             data_samples (list[DataSample], optional): see :meth:`forward`.
-            masks (tuple[Tensor, Tensor], optional): bool (B, gh, gw) of the past and
-                (B, futures, gh, gw), True = hidden, instead of drawing them.
+            masks (Sequence[Tensor], optional): bool (B, gh, gw) for each frame, True =
+                hidden, instead of drawing them.
 
         Returns:
             dict[str, Tensor]: ``loss_reconstruction``, a scalar.
@@ -121,8 +121,8 @@ class SiamMAE(BaseSelfSupervisor):
         past, *futures = inputs
         masks = masks or self._draw_masks(past, len(futures), data_samples)
         predictions = self._predict(past, futures, masks)
-        frames = [_repeat(past, len(futures)), _one_batch(torch.stack(futures, 1))]
-        hidden = [_repeat(masks[0], len(futures)), _one_batch(masks[1])]
+        frames = [_repeat(past, len(futures)), _one_batch(futures)]
+        hidden = [_repeat(masks[0], len(futures)), _one_batch(masks[1:])]
         last = slice(-len(predictions), None)  # the decoder may predict the futures alone
         loss = self.reconstruction_loss(
             torch.cat(predictions), torch.cat(frames[last]), torch.cat(hidden[last]).to(past.device)
@@ -134,7 +134,7 @@ class SiamMAE(BaseSelfSupervisor):
         self,
         inputs: Iterable[Tensor],
         data_samples: list[DataSample] | None = None,
-        masks: tuple[Tensor, Tensor] | None = None,
+        masks: Sequence[Tensor] | None = None,
     ) -> list[DataSample]:
         """Predict the futures.
 
@@ -150,15 +150,14 @@ class SiamMAE(BaseSelfSupervisor):
         masks = masks or self._draw_masks(past, len(futures), data_samples)
         patches = self._predict(past, futures, masks)[-1].float()
         patches = patches.unflatten(0, (len(past), len(futures)))
-        hidden = torch.cat([masks[0][:, None], masks[1]], 1)
         data_samples = data_samples or [DataSample() for _ in past]
-        for sample, mask, pred in zip(data_samples, hidden, patches, strict=True):
+        for sample, mask, pred in zip(data_samples, torch.stack(masks, 1), patches, strict=True):
             sample.set_data(dict(mask=mask, pred_patches=pred))
         return data_samples
 
     def _draw_masks(
         self, past: Tensor, num_futures: int, data_samples: list[DataSample] | None
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, ...]:
         """Masks of the past and of the futures, on the CPU."""
         if data_samples is None:
             seeds = torch.randint(2**62, (len(past),)).tolist()
@@ -167,14 +166,14 @@ class SiamMAE(BaseSelfSupervisor):
         return self.masker(seeds, self.backbone.grid_size(past), num_futures)
 
     def _predict(
-        self, past: Tensor, futures: Sequence[Tensor], masks: tuple[Tensor, Tensor]
+        self, past: Tensor, futures: Sequence[Tensor], masks: Sequence[Tensor]
     ) -> list[Tensor]:
         """Of the decoder, whose last are the futures': (B * futures, gh * gw, p * p * 3)."""
         count, grid = len(futures), self.backbone.grid_size(past)
-        future = _one_batch(torch.stack(futures, 1))
+        future = _one_batch(futures)
         seen_past, seen_future = (
             visible_indices(mask).to(past.device, non_blocking=True)
-            for mask in (masks[0], _one_batch(masks[1]))
+            for mask in (masks[0], _one_batch(masks[1:]))
         )
         visible = [_repeat(seen_past, count), seen_future]
         if self.joint_encoder:
@@ -189,9 +188,9 @@ class SiamMAE(BaseSelfSupervisor):
         return self.head(tokens, visible, grid)
 
 
-def _one_batch(x: Tensor) -> Tensor:
-    """(B, futures, ...) -> (B * futures, ...)."""
-    return x.flatten(0, 1)
+def _one_batch(futures: Sequence[Tensor]) -> Tensor:
+    """(B, ...) of each future -> (B * futures, ...), sample by sample."""
+    return torch.stack(tuple(futures), 1).flatten(0, 1)
 
 
 def _repeat(x: Tensor, count: int) -> Tensor:

@@ -15,6 +15,12 @@ from mmvideomac.registry import MODELS
 from .masks import visible_indices
 from .positions import resize_positions, sincos_positions
 
+#: Of linear layers and norms, in encoder and decoder.
+MAE_INIT = [
+    dict(type='Xavier', layer='Linear', distribution='uniform'),
+    dict(type='Constant', layer='LayerNorm', val=1.0, bias=0.0),
+]
+
 
 @MODELS.register_module()
 class SiamMAEViT(VisionTransformer):
@@ -45,12 +51,9 @@ class SiamMAEViT(VisionTransformer):
         init_cfg: dict | list | None = None,
         **kwargs,
     ) -> None:
-        if init_cfg is None:
-            init_cfg = [
-                dict(type='Xavier', layer='Linear', distribution='uniform'),
-                dict(type='Constant', layer='LayerNorm', val=1.0, bias=0.0),
-            ]
-        super().__init__(arch, img_size, patch_size, out_type=out_type, init_cfg=init_cfg, **kwargs)
+        super().__init__(
+            arch, img_size, patch_size, out_type=out_type, init_cfg=init_cfg or MAE_INIT, **kwargs
+        )
         positions = sincos_positions(self.patch_resolution, self.embed_dims)
         self.pos_embed = nn.Parameter(positions, requires_grad=False)
 

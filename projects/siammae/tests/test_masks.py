@@ -10,9 +10,9 @@ from projects.siammae.models import PastFutureGridMask, PastFutureRandomMask, vi
 )
 def test_exactly_the_promised_number_is_hidden(past, future, kept):
     masks = PastFutureRandomMask(past, future)(range(8), (14, 14), num_futures=3)
-    assert [mask.shape for mask in masks] == [(8, 14, 14), (8, 3, 14, 14)]
-    for mask, count in zip(masks, kept, strict=True):
-        assert ((~mask).sum((-1, -2)) == count).all()
+    assert [mask.shape for mask in masks] == 4 * [(8, 14, 14)]
+    for number, mask in enumerate(masks):
+        assert ((~mask).sum((-1, -2)) == kept[number > 0]).all()
 
 
 def test_a_mask_depends_on_the_seed_alone():
@@ -25,22 +25,21 @@ def test_a_mask_depends_on_the_seed_alone():
 
 
 def test_symmetric_masks_hide_other_places_in_each_frame():
-    past, future = PastFutureRandomMask(0.5, 0.5)([0], (6, 6), num_futures=2)
-    frames = torch.cat([past[:, None], future], 1)[0]
-    assert len(frames.flatten(1).unique(dim=0)) == 3
+    masks = PastFutureRandomMask(0.5, 0.5)([0], (6, 6), num_futures=2)
+    assert len(torch.cat(masks).flatten(1).unique(dim=0)) == 3
 
 
 def test_all_places_are_hidden_equally_often():
     _, future = PastFutureRandomMask(0.0, 0.75)(range(2000), (4, 4))
-    share = future.float().mean((0, 1))
+    share = future.float().mean(0)
     assert ((share - 0.75).abs() < 0.05).all()  # 5 standard deviations
 
 
 def test_the_grid_keeps_every_alternate_patch():
-    past, future = PastFutureGridMask()([0, 1], (3, 4), num_futures=2)
+    masks = PastFutureGridMask()([0, 1], (3, 4), num_futures=2)
     expected = torch.tensor([[0, 1, 0, 1], [1, 0, 1, 0], [0, 1, 0, 1]]).bool()
-    assert past.shape == (2, 3, 4) and future.shape == (2, 2, 3, 4)
-    assert (past == expected).all() and (future == expected).all()
+    assert [mask.shape for mask in masks] == 3 * [(2, 3, 4)]
+    assert all((mask == expected).all() for mask in masks)
 
 
 @pytest.mark.parametrize('ratios', [(-0.1, 0.5), (1.0, 0.5), (0.0, 0.0), (0.0, 1.0)])

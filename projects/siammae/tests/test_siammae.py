@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmvideomac.checkpoint.loading import load_state_dict_strictly
 from projects.siammae.models import SiamMAE
@@ -129,7 +130,7 @@ def test_loss_is_that_of_the_reference(decoder, joint, past_ratio):
     losses = model([past.double(), future.double()], samples, mode='loss')
     assert list(losses) == ['loss_reconstruction']
     reference = Reference(model, decoder, joint)
-    expected = reference.loss(past.double(), future.double(), (masks[0], masks[1][:, 0]))
+    expected = reference.loss(past.double(), future.double(), masks)
     # The loss itself is in float32.
     torch.testing.assert_close(losses['loss_reconstruction'].double(), expected, rtol=1e-5, atol=0)
 
@@ -149,6 +150,29 @@ def test_every_parameter_has_a_gradient(decoder, joint):
         assert name == 'backbone.pos_embed' or parameter.grad.abs().sum() > 0, name
 
 
+class Operators(TorchDispatchMode):
+    """Names of the operators that run within."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.names.append(function.overloadpacket.__name__)
+        return function(*args, **kwargs or {})
+
+
+@pytest.mark.parametrize('decoder, attentions', [('CrossSelfDecoder', 8), ('CrossDecoder', 6)])
+def test_attention_is_fused(decoder, attentions):
+    model = build(decoder)
+    frames, samples = batch()
+    with Operators() as operators:
+        model(frames, samples, mode='loss')
+    fused = [name for name in operators.names if 'scaled_dot_product' in name]
+    assert len(fused) == attentions  # 2 layers of 2 frames, and 2 blocks
+    assert not any('softmax' in name for name in operators.names)
+
+
 def gradients_of_a_hidden_patch(model):
     """Of the prediction of one hidden patch, with respect to the past and the future."""
     frames, _ = batch(size=1)
@@ -156,7 +180,7 @@ def gradients_of_a_hidden_patch(model):
     masks = model.masker([0], (4, 4))
     number = int(masks[1].flatten().nonzero()[3])
     prediction = model._predict(frames[0], frames[1:], masks)[-1]
-    return torch.autograd.grad(prediction[0, number].sum(), frames), masks[1][0, 0]
+    return torch.autograd.grad(prediction[0, number].sum(), frames), masks[1][0]
 
 
 @pytest.mark.parametrize('decoder', DECODERS)
@@ -184,15 +208,13 @@ def test_several_futures_are_predicted_each_by_itself():
     together = model(frames, samples, mode='predict')
     assert encoded == [(3, 17), (6, 5)]  # the past once
     for number in range(2):
-        alone = model.predict(
-            [frames[0], frames[1 + number]], masks=(masks[0], masks[1][:, [number]])
-        )
+        alone = model.predict([frames[0], frames[1 + number]], masks=(masks[0], masks[1 + number]))
         for ours, theirs in zip(together, alone, strict=True):
             assert ours.pred_patches.shape == (2, 16, 768) and ours.mask.shape == (3, 4, 4)
             torch.testing.assert_close(ours.pred_patches[number], theirs.pred_patches[0])
     loss = model.loss(frames, masks=masks)['loss_reconstruction']
     single = [
-        model.loss([frames[0], frames[1 + i]], masks=(masks[0], masks[1][:, [i]])) for i in range(2)
+        model.loss([frames[0], frames[1 + i]], masks=(masks[0], masks[1 + i])) for i in range(2)
     ]
     torch.testing.assert_close(loss, sum(each['loss_reconstruction'] for each in single) / 2)
 

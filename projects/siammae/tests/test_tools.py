@@ -126,3 +126,10 @@ def test_the_encoder_is_published_for_mmpretrain(files, tmp_path, capsys):
     theirs.load_state_dict(weights, strict=True)
     images = torch.randn(1, 3, 64, 64)
     torch.testing.assert_close(theirs(images)[0], build().backbone(images)[0])
+
+
+def test_the_training_data_are_drawn(files, tmp_path):
+    tool = load_tool('visualization/browse_dataset')
+    out = tmp_path / 'pairs.png'
+    assert tool.main([str(files / 'config.py'), '--num', '2', '--out', str(out)]) == 0
+    assert Image.open(out).width > 0

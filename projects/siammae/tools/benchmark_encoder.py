@@ -39,9 +39,9 @@ def build_steps(model: SiamMAE, args: argparse.Namespace) -> dict[str, Callable[
     size = model.backbone.img_size
     frames = [torch.randn(args.batch, 3, *size, device=args.device) for _ in range(2)]
     grid = model.backbone.grid_size(frames[0])
-    past, future = model.masker(range(args.batch), grid)
-    hidden = [visible_indices(mask).to(args.device) for mask in (past, future[:, 0])]
-    whole = [visible_indices(torch.zeros_like(past)).to(args.device)] * 2
+    masks = model.masker(range(args.batch), grid)
+    hidden = [visible_indices(mask).to(args.device) for mask in masks]
+    whole = [visible_indices(torch.zeros_like(masks[0])).to(args.device)] * 2
     with torch.no_grad(), autocast(args):
         tokens = [model.backbone.encode([f], [v]) for f, v in zip(frames, hidden, strict=True)]
     tokens = [part.float().requires_grad_() for part in tokens]
@@ -62,7 +62,7 @@ def build_steps(model: SiamMAE, args: argparse.Namespace) -> dict[str, Callable[
         'encoder, whole pair': step(lambda: encode(whole)),
         'encoder, masked pair': step(lambda: encode(hidden)),
         'decoder': step(lambda: model.head(tokens, hidden, grid)),
-        'training step': step(lambda: model.loss(frames, masks=(past, future)).values()),
+        'training step': step(lambda: model.loss(frames, masks=masks).values()),
     }
 
 
