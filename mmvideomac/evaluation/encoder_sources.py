@@ -225,8 +225,9 @@ def _of_mmpretrain(text: str, name: str, weights: str) -> EncoderSource:
     if 'mean' in pixels and not (pixels.get('to_rgb') or pixels.get('bgr_to_rgb')):
         model['bgr'] = True
     backbone = model['backbone']
-    if (backbone.get('init_cfg') or {}).get('type') == 'Pretrained':
-        del backbone['init_cfg']
+    init = backbone.get('init_cfg')
+    if isinstance(init, dict) and init.get('type') == 'Pretrained':
+        del backbone['init_cfg']  # else 'random' would load it
     kind = _class_of(backbone, name)
     if not issubclass(kind, (ConvNeXt, VisionTransformer)):
         if issubclass(kind, ResNet):
