@@ -373,7 +373,7 @@ def explains_size(name: str, x: Tensor) -> Iterator[None]:
         yield
     except torch.OutOfMemoryError:
         raise
-    except (AssertionError, RuntimeError) as error:
+    except (AssertionError, AttributeError, RuntimeError) as error:
         raise ValueError(
             f'{name} cannot encode {x.size(3)}x{x.size(2)} pixels ({_reason(error)}). It must '
             'take frames of any size: choose a ConvNet, or a ViT that interpolates its positions'
