@@ -106,7 +106,7 @@ def parse_encoder(spec: str) -> EncoderSource:
     try:
         source = _parse(text)
     except (ValueError, OSError) as error:
-        raise UserError(f'{spec}: {error}') from error
+        raise UserError(str(error)) from error
     name = options.pop('name', source.name)
     if text == 'color' and (useless := sorted(options.keys() - {'stride'})):
         raise UserError(f'{spec}: colours have no {useless[0]}, only a stride')
@@ -225,8 +225,9 @@ def _of_mmpretrain(text: str, name: str, weights: str) -> EncoderSource:
     if 'mean' in pixels and not (pixels.get('to_rgb') or pixels.get('bgr_to_rgb')):
         model['bgr'] = True
     backbone = model['backbone']
-    if (backbone.get('init_cfg') or {}).get('type') == 'Pretrained':
-        del backbone['init_cfg']
+    init = backbone.get('init_cfg')
+    if isinstance(init, dict) and init.get('type') == 'Pretrained':
+        del backbone['init_cfg']  # else 'random' would load it
     kind = _class_of(backbone, name)
     if not issubclass(kind, (ConvNeXt, VisionTransformer)):
         if issubclass(kind, ResNet):
@@ -249,7 +250,11 @@ def _of_ours(text: str, model: dict, weights: str | None) -> EncoderSource:
 
 
 def _of_checkpoint(path: str) -> EncoderSource:
-    config = saved_config(read_meta(_checked(path)))
+    meta = read_meta(_checked(path))
+    try:
+        config = saved_config(meta)
+    except ValueError as error:
+        raise UserError(f'{path}: {error}') from error
     if config is None:
         raise UserError(
             f'{path} holds no config to build its encoder from: give CONFIG:{path}, or, of a '

@@ -15,6 +15,7 @@ from types import ModuleType
 
 import torch
 import torchvision
+from mmengine.utils import digit_version
 from mmpretrain.models.utils import resize_pos_embed
 from torch import Tensor, nn
 from torchvision.models import SwinTransformer
@@ -27,6 +28,7 @@ from mmvideomac.utils.errors import UserError
 #: First parts of the names of layers that classify.
 _CLASSIFIERS = ('head', 'heads', 'head_dist', 'fc', 'classifier')
 _PROBE = 128  # pixels
+_TIMM = '1.0.16'  # before, the stem of a ConvNeXt was among its maps
 
 
 class LibraryEncoder(nn.Module):
@@ -171,8 +173,8 @@ class TimmEncoder(LibraryEncoder):
 
     def _create(self, pretrained: bool = False) -> nn.Module:
         create = import_timm().create_model
-        # ViTs, windowed transformers, others.
-        for settings in (dict(dynamic_img_size=True), dict(strict_img_size=False), {}):
+        # Windowed transformers (some ignore settings that they do not know), ViTs, others.
+        for settings in (dict(strict_img_size=False), dict(dynamic_img_size=True), {}):
             try:
                 return create(self.name, pretrained, num_classes=0, **settings)
             except TypeError:  # the model has no such setting
@@ -345,12 +347,14 @@ def import_timm() -> ModuleType:
     """The package timm, which nothing else needs.
 
     Raises:
-        UserError: if it is not installed.
+        UserError: if it is not installed, or counts the maps of some models otherwise.
     """
     try:
         import timm
     except ModuleNotFoundError:
         raise UserError('timm is not installed: pip install timm') from None
+    if digit_version(timm.__version__) < digit_version(_TIMM):
+        raise UserError(f"timm {timm.__version__} is too old: pip install 'timm>={_TIMM}'")
     return timm
 
 
@@ -367,7 +371,9 @@ def explains_size(name: str, x: Tensor) -> Iterator[None]:
     """
     try:
         yield
-    except (AssertionError, RuntimeError) as error:
+    except torch.OutOfMemoryError:
+        raise
+    except (AssertionError, AttributeError, RuntimeError) as error:
         raise ValueError(
             f'{name} cannot encode {x.size(3)}x{x.size(2)} pixels ({_reason(error)}). It must '
             'take frames of any size: choose a ConvNet, or a ViT that interpolates its positions'

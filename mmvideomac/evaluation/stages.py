@@ -61,8 +61,8 @@ class EncoderStages:
         if not self.strides[index]:
             given = [i + 1 for i in self._given]
             raise ValueError(
-                f'stage {number}: {name} gives only {given} of its {len(self)} stages; set '
-                f'model.backbone.out_indices=({index},)'
+                f'stage {number}: {name} gives only {given} of its {len(self)} stages; take '
+                f'one of these, or set model.backbone.out_indices=({index},)'
             )
         return index
 

@@ -223,18 +223,14 @@ def test_files_of_convnets(tmp_path):
 
 
 def test_the_librarys_own_weights(vit, monkeypatch):
-    states = []
-
     def create(name, pretrained, **settings):
         assert pretrained and name == 'vit_tiny_patch16_224'
-        states.append(settings)
         return vit
 
     encoder = TimmEncoder('vit_tiny_patch16_224')
     monkeypatch.setattr(timm, 'create_model', create)
     encoder.load_weights('pretrained')
     assert torch.equal(encoder.model.cls_token, vit.cls_token)
-    assert states == [dict(num_classes=0, dynamic_img_size=True)]
 
 
 @pytest.mark.parametrize('library, name', [('timm', 'resnet10t'), ('torchvision', 'resnet18')])
@@ -255,6 +251,12 @@ def test_a_failed_download(library, name, monkeypatch):
 def test_without_timm(monkeypatch):
     monkeypatch.setitem(sys.modules, 'timm', None)
     with pytest.raises(UserError, match=r'^timm is not installed: pip install timm$'):
+        TimmEncoder('resnet18')
+
+
+def test_with_an_old_timm(monkeypatch):
+    monkeypatch.setattr(timm, '__version__', '1.0.9')
+    with pytest.raises(UserError, match=r"^timm 1\.0\.9 is too old: pip install 'timm>=1\.0\.16'$"):
         TimmEncoder('resnet18')
 
 

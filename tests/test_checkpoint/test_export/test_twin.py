@@ -73,6 +73,7 @@ def test_there_and_back_and_the_same_features(library, config, make, stages):
         REGNET,
         dict(type='SparseMobileNetV3'),
         dict(type='SparseEfficientNet', arch='b0'),
+        dict(type='mmpretrain.VisionTransformer', arch=VIT, img_size=64),
     ],
 )
 def test_mmpretrain_has_every_encoder(config):
