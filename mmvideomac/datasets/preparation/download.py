@@ -70,7 +70,7 @@ def download(file: RemoteFile, folder: Path) -> Path:
         return path
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f'{file.name}.part'
-    failures, before = 0, _size(partial)
+    failures, most = 0, _size(partial)
     while True:
         cause = 'the connection was cut'
         try:
@@ -92,13 +92,13 @@ def download(file: RemoteFile, folder: Path) -> Path:
                 'room, and call again',
             ) from error
         have = _size(partial)
-        failures = 1 if have > before else failures + 1
+        failures = 1 if have > most else failures + 1
         if failures == _ATTEMPTS:
             raise OSError(
                 f'{file.url}: {cause}. {have / 2**20:.1f} MiB have come and are kept: call again '
                 'to go on'
             )
-        before = have
+        most = max(most, have)
         time.sleep(_PAUSE * 2 ** (failures - 1))
     partial.replace(path)
     _state_file(partial).unlink(missing_ok=True)

@@ -47,9 +47,10 @@ class YouTubeVOS(Source):
             return []
         text = (
             'the paper states 5.58 hours; its list is not published. The training split has 4.4 '
-            '(94,588 frames, as users count them, at 6 per second); 5.58 fits all 4,453 videos of the three splits. The '
-            'list here holds 5.58 hours of them, drawn with seed 0, or all if they are a little '
-            'less. The released code reads the training split, and all of it: no list'
+            '(94,588 frames, as users count them, at 6 per second); 5.58 fits all 4,453 videos of '
+            'the three splits. The list here holds 5.58 hours of them, drawn with seed 0, or all '
+            'if they are a little less. The released code reads the training split, and '
+            'all of it: no list'
         )
         return [('subset', text)]
 

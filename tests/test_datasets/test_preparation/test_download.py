@@ -81,21 +81,28 @@ def test_a_server_without_ranges_begins_anew(server, file, tmp_path):
     assert ranges(server) == [None, 'bytes=3000-']
 
 
+def test_a_server_that_cuts_every_whole_answer_is_given_up(server, file, tmp_path):
+    server.ranges, server.cuts = False, [3000, 5000] * module._ATTEMPTS
+    with pytest.raises(OSError, match=r'the connection was cut'):
+        download(file, tmp_path)
+    assert len(server.requests) == module._ATTEMPTS + 1
+
+
 def test_without_a_tag_the_length_must_agree(server, file, tmp_path):
     server.tag, server.cuts = None, [3000]
     assert download(file, tmp_path).read_bytes() == CONTENT
     assert ranges(server) == [None, 'bytes=3000-']
 
 
-@pytest.mark.parametrize('tag', ['"2"', None])
-def test_a_file_that_was_changed_begins_anew(server, file, tmp_path, monkeypatch, tag):
+@pytest.mark.parametrize(('tag', 'more'), [('"2"', b''), (None, b'more')])
+def test_a_file_that_was_changed_begins_anew(server, file, tmp_path, monkeypatch, tag, more):
     server.tag, server.cuts = tag and '"1"', [3000]
     with monkeypatch.context() as patch:
         give_up(patch)
         with pytest.raises(OSError):
             download(file, tmp_path)
-    server.tag, server.files['a.zip'] = tag, CONTENT[::-1] + b'more'
-    assert download(file, tmp_path).read_bytes() == CONTENT[::-1] + b'more'
+    server.tag, server.files['a.zip'] = tag, CONTENT[::-1] + more
+    assert download(file, tmp_path).read_bytes() == CONTENT[::-1] + more
 
 
 def test_a_file_that_has_become_shorter_begins_anew(server, file, tmp_path, monkeypatch):
