@@ -71,6 +71,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(source.describe(folder, args.subset))
     if args.show:
         return
+    source.require_archives(folder, args.given, args.subset)
     if not args.yes:
         confirm()
     source.prepare(folder, args.given, args.subset)

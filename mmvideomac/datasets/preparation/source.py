@@ -222,24 +222,20 @@ class Source(ABC):
             problems += missing(lost, total, f'files of {name}', 'missing or cut')
         return problems or self.layout_problems(folder, subset)
 
-    def prepare(self, folder: Path, given: Path | None = None, subset: bool = False) -> None:
-        """Fetch, unpack and check the data set; what is done already is not done again.
-
-        Args:
-            folder: Where it goes.
-            given: Folder with archives that the user has fetched.
-            subset: Prepare a part, if :attr:`has_subset`.
+    def require_archives(
+        self, folder: Path, given: Path | None = None, subset: bool = False
+    ) -> None:
+        """Refuse to begin what cannot be ended; the arguments are those of :meth:`prepare`.
 
         Raises:
-            UserError: if something is there that is not from here; if an archive has to be fetched
-                by hand, is damaged or not the known one; if files are missing in the end.
-            OSError: if the connection fails, or the disk is too small or cannot be written.
+            UserError: if something is there that is not from here, or an archive has to be fetched
+                by hand.
         """
-        strangers = folder.is_dir() and any(path.name != DOWNLOADS for path in folder.iterdir())
-        if strangers and not (folder / DOWNLOADS).is_dir():
+        strangers = folder.is_dir() and any(folder.iterdir()) and not (folder / DOWNLOADS).is_dir()
+        if strangers and (problems := self.problems(folder, subset)):
             raise UserError(
                 f'{folder} holds files that are not from here and are not the whole data set '
-                f'({self.problems(folder, subset)[0]}). Move them away, or choose another --folder.'
+                f'({problems[0]}). Move them away, or choose another --folder.'
             )
         workspace = Workspace(folder, given)
         by_hand = [
@@ -253,7 +249,24 @@ class Source(ABC):
                 f'{names}: {self.hint} Then call again with --from and the folder that holds '
                 f'{"it" if len(by_hand) == 1 else "them"}.'
             )
-        self.install(workspace, subset)
+
+    def prepare(self, folder: Path, given: Path | None = None, subset: bool = False) -> None:
+        """Fetch, unpack and check the data set; what is done already is not done again.
+
+        Args:
+            folder: Where it goes.
+            given: Folder with archives that the user has fetched.
+            subset: Prepare a part, if :attr:`has_subset`.
+
+        Raises:
+            UserError: see :meth:`require_archives`; or if an archive is damaged or not the known
+                one, or files are missing in the end.
+            OSError: if the connection fails, or the disk is too small or cannot be written.
+        """
+        if not self.problems(folder, subset):
+            return
+        self.require_archives(folder, given, subset)
+        self.install(Workspace(folder, given), subset)
         if problems := self.problems(folder, subset):
             raise UserError(f'{folder} is not whole: {"; ".join(problems)}')
 

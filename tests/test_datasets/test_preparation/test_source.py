@@ -228,6 +228,13 @@ def test_files_of_others_are_not_touched(tiny, server, tmp_path):
     assert files(folder) == ['images/mine'] and server.requests == []
 
 
+def test_a_whole_set_from_elsewhere_is_taken_as_it_is(tiny, server, tmp_path):
+    folder = tmp_path / 'tiny'
+    shutil.copytree(tmp_path / 'content', folder)
+    tiny.prepare(folder)
+    assert files(folder) == NAMES and server.requests == []
+
+
 def test_an_empty_folder_will_do(tiny, tmp_path):
     (tmp_path / 'tiny').mkdir()
     tiny.prepare(tmp_path / 'tiny')

@@ -111,8 +111,8 @@ def test_files_that_the_user_has(davis, server, tmp_path):
 
 
 def test_what_takes_a_form_says_so(tmp_path, capsys):
-    arguments = ['youtube_vos', '--yes', '--folder', tmp_path / 'youtube_vos']
-    message = failure(capsys, TOOL, *arguments)
+    arguments = ['youtube_vos', '--folder', tmp_path / 'youtube_vos']
+    message = failure(capsys, TOOL, *arguments)  # and asks nothing
     assert message.startswith('train.zip: ') and '--from' in message
     assert not (tmp_path / 'youtube_vos').exists()
 
