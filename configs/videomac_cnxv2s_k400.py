@@ -1,6 +1,5 @@
-# Table 4a: a part of Kinetics-400 of YouTube-VOS's volume (5.58 hours). Draw the
-# list once: python tools/data/make_video_list.py data/kinetics400/videos_train \
-#     --hours 5.58 --out data/kinetics400/subset_5.58h.txt
+# Table 4a: a part of Kinetics-400 of YouTube-VOS's volume (5.58 hours). Videos and list:
+# python tools/data/prepare.py kinetics --subset
 _base_ = 'videomac_cnxv2s_yt18.py'
 
 train_dataloader = dict(

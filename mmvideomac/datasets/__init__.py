@@ -11,6 +11,7 @@ from .video_frames import VideoFrames
 from .video_index import VideoFile, VideoIndex, find_videos
 from .video_list import select_videos, write_video_list
 from .video_readers import DecordReader, FrameFolderReader, VideoInfo, VideoReadError
+from .video_subset import write_subset
 
 __all__ = [
     'AllPairs',
@@ -37,5 +38,6 @@ __all__ = [
     'find_videos',
     'load_frame',
     'select_videos',
+    'write_subset',
     'write_video_list',
 ]

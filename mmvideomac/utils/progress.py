@@ -17,6 +17,7 @@ def progress(
     total: int | None = None,
     what: str = '',
     unit: str = 'it',
+    unit_scale: bool = False,
     disable: bool = False,
 ) -> tqdm:
     """A bar on stderr: done, pace and the time that is left. Jobs of under a second show none.
@@ -26,6 +27,7 @@ def progress(
         total: Number of items. Default: ``len(items)``.
         what: Is being done.
         unit: One item is called.
+        unit_scale: Show large numbers as k, M, G.
         disable: Show nothing.
 
     Returns:
@@ -37,6 +39,7 @@ def progress(
         total=total,
         desc=what or None,
         unit=unit,
+        unit_scale=unit_scale,
         file=sys.stderr,
         mininterval=interval,
         maxinterval=interval,

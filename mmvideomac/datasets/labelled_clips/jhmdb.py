@@ -69,7 +69,7 @@ class JHMDBDataset(ClipDataset):
         clips = [
             self._find(path.name.removesuffix(ending), clip, path)
             for path in lists
-            for clip in _test_clips(path)
+            for clip in read_test_clips(path)
         ]
         if not clips:
             raise ValueError(
@@ -150,7 +150,7 @@ def load_joints(path: Path) -> np.ndarray:
     return points
 
 
-def _test_clips(path: Path) -> list[str]:
+def read_test_clips(path: Path) -> list[str]:
     clips = []
     for line in read_list(path):
         name, _, number = line.rpartition(' ')

@@ -1,0 +1,307 @@
+"""What a public data set is, where it comes from, and how it gets to where configs expect it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import textwrap
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence, Sized
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmvideomac.utils.errors import UserError
+from mmvideomac.utils.files import write_json
+
+from .archives import find_folder, merge, unpack
+from .download import RemoteFile, digest_of, download, verify
+
+#: Folder in that of a data set: archives on their way, and a note of each that was unpacked.
+DOWNLOADS = '.downloads'
+NOT_PUBLISHED = 'none published; that of the first time is noted, and compared from then on'
+
+
+@dataclass(frozen=True)
+class Archive(RemoteFile):
+    """An archive, and where what is in it goes.
+
+    Attributes:
+        entries: What the folder in the archive that is to be taken holds directly. Empty: the
+            archive has no folders of its own.
+        to: Where that folder goes, below the folder of the data set.
+    """
+
+    entries: tuple[str, ...] = ()
+    to: str = '.'
+
+
+class Workspace:
+    """The folder of a data set while it is filled.
+
+    Each archive has a note, ``.downloads/<name>.json``: its address, size and checksum, and, once
+    all of it is in its place, its files with their sizes. So an interrupted call goes on where it
+    was, and files that are lost later are found.
+
+    Args:
+        folder: Of the data set.
+        given: Folder with archives that the user has; they are read only.
+    """
+
+    def __init__(self, folder: Path, given: Path | None = None) -> None:
+        if given is not None and not given.is_dir():
+            raise UserError(f'{given} is no folder: --from takes the one with the archives')
+        self.folder = folder
+        self.downloads = folder / DOWNLOADS
+        self.given = given
+
+    def note(self, name: str) -> dict:
+        """What is noted of an archive; empty if nothing is."""
+        try:
+            return json.loads(self._note_file(name).read_text(encoding='utf-8'))
+        except (FileNotFoundError, ValueError):
+            return {}
+
+    def installed(self) -> list[str]:
+        """Names of the archives that were unpacked into their place."""
+        names = sorted(path.name.removesuffix('.json') for path in self.downloads.glob('*.json'))
+        return [name for name in names if self.note(name).get('files')]
+
+    def lost_files(self, name: str) -> list[str]:
+        """Files of an unpacked archive that are missing, or have another size."""
+        return [
+            name
+            for name, size in self.note(name).get('files', {}).items()
+            if not (path := self.folder / name).is_file() or path.stat().st_size != size
+        ]
+
+    def is_installed(self, archive: Archive) -> bool:
+        """Whether an archive was unpacked, and all its files are still there."""
+        return bool(self.note(archive.name).get('files')) and not self.lost_files(archive.name)
+
+    def find_given(self, file: RemoteFile) -> Path | None:
+        """The user's copy of a file."""
+        if self.given is None:
+            return None
+        pattern = file.pattern or file.name
+        found = sorted(path for path in self.given.glob(pattern) if path.is_file())
+        if len(found) > 1:
+            raise UserError(
+                f'{", ".join(map(str, found))}: which is {file.name}? Leave only one in the folder.'
+            )
+        return found[0] if found else None
+
+    def fetch(self, file: RemoteFile) -> Path:
+        """The user's copy of a file, or a download; see :func:`download`."""
+        return self.find_given(file) or download(file, self.downloads)
+
+    def install(self, archive: Archive) -> None:
+        """Fetch an archive and unpack it into its place, unless that is done.
+
+        It is compared with its checksum. Where none is published, that of the first archive that
+        could be unpacked is noted, and compared from then on.
+
+        Raises:
+            UserError, OSError: see :func:`download`, :func:`verify`, :func:`unpack`. What was done
+                before is kept; a download that is damaged is not.
+        """
+        if self.is_installed(archive):
+            return
+        path = self.fetch(archive)
+        own = path.parent == self.downloads
+        staging = self.downloads / f'{archive.name}.unpacked'
+        try:
+            digest = self._digest(path, archive)
+            unpack(path, staging)
+            content = find_folder(staging, archive.entries)
+        except UserError as error:
+            shutil.rmtree(staging, ignore_errors=True)
+            if own:
+                path.unlink()
+            advice = 'It was removed: call again to fetch it anew' if own else 'Fetch it again'
+            raise UserError(f'{error}. {advice}.') from error
+        files = {
+            Path(archive.to, file.relative_to(content)).as_posix(): file.stat().st_size
+            for file in sorted(content.rglob('*'))
+            if file.is_file()
+        }
+        note = dict(url=archive.url, bytes=path.stat().st_size, digest=digest, files=files)
+        merge(content, self.folder / archive.to)
+        write_json(self._note_file(archive.name), note)
+        shutil.rmtree(staging, ignore_errors=True)
+        if own:
+            path.unlink()
+
+    def _digest(self, path: Path, archive: Archive) -> str:
+        """The checksum of an archive, which is the one that is known, if one is."""
+        noted = self.note(archive.name).get('digest')
+        known = archive.digest or noted
+        if not known:
+            return digest_of(path)
+        try:
+            verify(path, known)
+        except UserError as error:
+            remedy = f', and {self._note_file(archive.name)} has to go' * (not archive.digest)
+            raise UserError(
+                f'{error}. If it is so each time, its owners have changed it{remedy}'
+            ) from error
+        return known
+
+    def _note_file(self, name: str) -> Path:
+        return self.downloads / f'{name}.json'
+
+
+class Source(ABC):
+    """A public data set; one subclass each.
+
+    Attributes:
+        title: Its name, and what it is for here.
+        folder: Where the configs expect it.
+        page: Official page.
+        licence, terms: As its owners state them, in short.
+        archives: What is fetched.
+        hint: What to do where there is no address; else empty.
+        has_subset: Whether there is a part of it, see :meth:`prepare`.
+    """
+
+    title: str
+    folder: str
+    page: str
+    licence: str
+    terms: str
+    archives: tuple[Archive, ...] = ()
+    hint: str = ''
+    has_subset: bool = False
+
+    @abstractmethod
+    def layout_problems(self, folder: Path, subset: bool) -> list[str]:
+        """What is wrong with the files of the data set, in a sentence each."""
+
+    def wanted(self, subset: bool) -> tuple[Archive, ...]:
+        """The archives that it takes."""
+        return self.archives
+
+    def install(self, workspace: Workspace, subset: bool) -> None:
+        """Fetch and unpack all that is wanted."""
+        for archive in self.wanted(subset):
+            workspace.install(archive)
+
+    def describe(self, folder: Path, subset: bool = False) -> str:
+        """Addresses, sizes, checksums, licence and terms, for a person to read."""
+        rows = [('page', self.page)]
+        for archive in self.wanted(subset):
+            size = 'size not known'
+            if archive.size is not None:
+                size = f'{archive.size / 2**20:.0f} MiB'
+            rows.append(('file', f'{archive.name}, {size}'))
+            if archive.url:
+                rows.append(('', archive.url))
+            rows.append(('checksum', archive.digest or NOT_PUBLISHED))
+        rows += self.further_rows(subset)
+        if self.hint:
+            rows.append(('by hand', self.hint))
+        rows += [('licence', self.licence), ('terms', self.terms), ('goes to', str(folder))]
+        return '\n'.join([self.title, *(_row(key, text) for key, text in rows)])
+
+    def further_rows(self, subset: bool) -> list[tuple[str, str]]:
+        """More lines of :meth:`describe`: (what, text)."""
+        return []
+
+    def problems(self, folder: Path, subset: bool = False) -> list[str]:
+        """What keeps a folder from being the whole data set, in a sentence each.
+
+        Args:
+            folder: Of the data set, from here or from elsewhere.
+            subset: Look at the part that :meth:`prepare` makes.
+        """
+        if not folder.is_dir():
+            return [f'{folder} does not exist']
+        workspace, problems = Workspace(folder), []
+        for name in workspace.installed():
+            total = len(workspace.note(name)['files'])
+            lost = workspace.lost_files(name)
+            problems += missing(lost, total, f'files of {name}', 'missing or cut')
+        return problems or self.layout_problems(folder, subset)
+
+    def require_archives(
+        self, folder: Path, given: Path | None = None, subset: bool = False
+    ) -> None:
+        """Refuse to begin what cannot be ended; the arguments are those of :meth:`prepare`.
+
+        Raises:
+            UserError: if something is there that is not from here, or an archive has to be fetched
+                by hand.
+        """
+        strangers = folder.is_dir() and any(folder.iterdir()) and not (folder / DOWNLOADS).is_dir()
+        if strangers and (problems := self.problems(folder, subset)):
+            raise UserError(
+                f'{folder} holds files that are not from here and are not the whole data set '
+                f'({problems[0]}). Move them away, or choose another --folder.'
+            )
+        workspace = Workspace(folder, given)
+        by_hand = [
+            archive
+            for archive in self.wanted(subset)
+            if not (archive.url or workspace.is_installed(archive) or workspace.find_given(archive))
+        ]
+        if by_hand:
+            names = ', '.join(archive.pattern or archive.name for archive in by_hand)
+            raise UserError(
+                f'{names}: {self.hint} Then call again with --from and the folder that holds '
+                f'{"it" if len(by_hand) == 1 else "them"}.'
+            )
+
+    def prepare(self, folder: Path, given: Path | None = None, subset: bool = False) -> None:
+        """Fetch, unpack and check the data set; what is done already is not done again.
+
+        Args:
+            folder: Where it goes.
+            given: Folder with archives that the user has fetched.
+            subset: Prepare a part, if :attr:`has_subset`.
+
+        Raises:
+            UserError: see :meth:`require_archives`; or if an archive is damaged or not the known
+                one, or files are missing in the end.
+            OSError: if the connection fails, or the disk is too small or cannot be written.
+        """
+        if not self.problems(folder, subset):
+            return
+        self.require_archives(folder, given, subset)
+        self.install(Workspace(folder, given), subset)
+        if problems := self.problems(folder, subset):
+            raise UserError(f'{folder} is not whole: {"; ".join(problems)}')
+
+
+def _row(key: str, text: str) -> str:
+    """A line of a description, or several."""
+    indent = ' ' * 12
+    lines = textwrap.wrap(text, 84, break_long_words=False, break_on_hyphens=False)
+    return f'  {key:<10}' + f'\n{indent}'.join(lines)
+
+
+def missing(paths: Sequence[str], total: int, what: str, how: str = 'missing') -> list[str]:
+    """A sentence on files that are missing; none if there are none."""
+    if not paths:
+        return []
+    first = ', '.join(paths[:3]) + ', ...' * (len(paths) > 3)
+    return [f'{len(paths)} of {total} {what} are {how}: {first}']
+
+
+def absent(folder: Path, paths: Iterable[str], what: str) -> list[str]:
+    """:func:`missing` of the paths below a folder that do not exist."""
+    paths = list(paths)
+    return missing([path for path in paths if not (folder / path).exists()], len(paths), what)
+
+
+def clip_problems(make: Callable[[], Sized], count: int, what: str) -> list[str]:
+    """What a labelled data set says of its files.
+
+    Args:
+        make: Makes the data set, which looks through all files.
+        count: How many clips it should have.
+        what: Names them.
+    """
+    try:
+        found = len(make())
+    except (UserError, ValueError, OSError) as error:
+        return [str(error)]
+    return [] if found == count else [f'{found} {what} are listed, not {count}: a part of the set']
