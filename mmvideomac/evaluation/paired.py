@@ -31,8 +31,10 @@ def bootstrap_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, 
         level: Of confidence, 0..1.
 
     Returns:
-        Lower and upper end.
+        Lower and upper end; NaN of one value, which tells nothing about others.
     """
+    if len(values) < 2:
+        return float('nan'), float('nan')
     draws = np.random.default_rng(0).integers(0, len(values), (_RESAMPLES, len(values)))
     low, high = np.quantile(values[draws].mean(1), [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

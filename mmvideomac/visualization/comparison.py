@@ -20,7 +20,8 @@ class Difference:
 
     Attributes:
         clips: Sequence -> difference in points.
-        mean, low, high: Over the clips, with a 95 % interval; NaN without any.
+        mean, low, high: Over the clips, with a 95 % interval; NaN without any, the interval also
+            of one clip.
     """
 
     clips: Mapping[str, float]

@@ -25,5 +25,6 @@ def test_the_interval_is_that_of_the_mean():
     assert low < narrow[0] < narrow[1] < high
 
 
-def test_one_clip_has_no_spread():
-    assert bootstrap_interval(np.array([4.0])) == (4.0, 4.0)
+def test_one_clip_has_no_interval():
+    difference = paired_difference(dict(a=3.0), dict(a=1.0))
+    assert difference.mean == 2.0 and math.isnan(difference.low) and math.isnan(difference.high)
