@@ -1,13 +1,18 @@
-# An hour or two on two CPU cores, for a folder of your own videos: ViT-Ti/16 on 128-pixel
-# frames, a decoder of half the width and a quarter of the depth. Frames first, since random
-# access into video files takes longer than training on them:
+# An hour or two on two CPU cores, for a folder of your own videos: the width of ViT-Ti/16, half
+# its depth, 128-pixel frames. Frames first, since random access into video files takes longer
+# than training on them:
 # python tools/data/extract_frames.py /path/to/videos data/own_frames --short-side 192
 # python tools/train.py projects/siammae/configs/siammae_vitt16_own_videos_cpu.py
 _base_ = 'siammae_vits16_k400.py'
 
 model = dict(
-    backbone=dict(arch='deit-tiny', img_size=128),
-    head=dict(in_channels=192, img_size=128, embed_dims=256, depth=2, num_heads=8),
+    backbone=dict(
+        arch=dict(
+            embed_dims=192, num_layers=6, num_heads=3, feedforward_channels=768, _delete_=True
+        ),
+        img_size=128,
+    ),
+    head=dict(in_channels=192, img_size=128, embed_dims=192, depth=2, num_heads=6),
 )
 
 crop = dict(
