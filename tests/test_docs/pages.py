@@ -8,6 +8,8 @@ from tests.test_engine.tiny import REPOSITORY
 
 PAGES = [
     REPOSITORY / 'README.md',
+    REPOSITORY / 'CHANGELOG.md',
+    REPOSITORY / 'CONTRIBUTING.md',
     REPOSITORY / 'configs/ablations/README.md',
     *sorted(REPOSITORY.glob('projects/**/README.md')),
     *sorted((REPOSITORY / 'docs').glob('*.md')),
