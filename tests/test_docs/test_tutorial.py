@@ -44,7 +44,7 @@ def executed(tmp_path_factory):
         patch.setenv('CUDA_VISIBLE_DEVICES', '-1')
         nbclient.NotebookClient(
             notebook,
-            timeout=300,
+            timeout=600,  # of a cell
             kernel_name='python3',
             resources=dict(metadata=dict(path=str(folder))),
         ).execute()
