@@ -27,8 +27,13 @@ const draw = () => {
   pen.stroke();
 };
 
+// The new picture shows what was drawn.
+watch('value', () => {
+  if (!path) canvas().getContext('2d').clearRect(0, 0, canvas().width, canvas().height);
+});
+
 element.addEventListener('pointerdown', (event) => {
-  if (event.target !== canvas() || event.button || !props.value.draw) return;
+  if (event.target !== canvas() || event.button || props.value.kind !== 'draws') return;
   event.preventDefault();
   path = [place(event)];
   draw();
@@ -39,7 +44,7 @@ window.addEventListener('pointermove', (event) => {
   if (path) {
     path.push(place(event));
     draw();
-  } else if (props.value.hover && event.target === canvas() && Date.now() - told > PAUSE) {
+  } else if (props.value.kind === 'hovers' && event.target === canvas() && Date.now() - told > PAUSE) {
     told = Date.now();
     trigger('hover', { place: place(event) });
   }
@@ -51,5 +56,5 @@ window.addEventListener('pointerup', () => {
 });
 
 element.addEventListener('click', (event) => {
-  if (props.value.hover && event.target === canvas()) trigger('hover', { place: place(event) });
+  if (props.value.kind === 'hovers' && event.target === canvas()) trigger('hover', { place: place(event) });
 });

@@ -26,7 +26,7 @@ _CLICK, _BRUSH, _ERASER = TOOLS = ('Click points', 'Brush', 'Eraser')
 _MATCHES, _COMPONENTS = LOOKS = ('what matches the pixel', 'components (PCA)')
 _DEFAULT, _NONE = 'default', 'none'
 _FRAME = (
-    "<figure class=\"frame-view ${value.draw ? 'draws' : ''} ${value.hover ? 'hovers' : ''}\">"
+    '<figure class="frame-view ${value.kind}">'
     '<img src="${value.src}" alt="${value.alt}" draggable="false">'
     '<canvas width="${value.width}" height="${value.height}"></canvas></figure>'
 )
@@ -86,7 +86,7 @@ def build_page(
                         [clip.name for clip in clips], label='Sample clip', elem_id='sample'
                     )
                     upload = gr.UploadButton(
-                        f'Upload a video (up to {max_mb:g} MB, {max_frames} frames)',
+                        f'Upload a video (up to {max_mb:g} MB)',
                         file_types=['video'],
                         elem_id='upload',
                     )
@@ -98,7 +98,7 @@ def build_page(
                         1, MAX_OBJECTS, value=1, step=1, label='Object', elem_id='object'
                     )
                     radius = gr.Slider(
-                        1, 100, value=12, step=1, label='Brush radius (pixels)', elem_id='radius'
+                        1, 100, value=12, step=1, label='Radius (pixels)', elem_id='radius'
                     )
                 with gr.Row():
                     undo = gr.Button('Undo', size='sm')
@@ -115,9 +115,7 @@ def build_page(
                     stage = gr.Dropdown([_DEFAULT, '1', '2', '3', '4'], label='Stage')
                     stride = gr.Dropdown([_DEFAULT, '4', '8', '16', '32'], label='Stride (pixels)')
                 with gr.Row():
-                    method = gr.Dropdown(
-                        [_DEFAULT, *STRIDE_METHODS], label='How the stage comes to it'
-                    )
+                    method = gr.Dropdown([_DEFAULT, *STRIDE_METHODS], label='Stride by')
                     size = gr.Dropdown(
                         [_DEFAULT, '240', '360', '480', '720'], label='Input, short side'
                     )
@@ -132,12 +130,15 @@ def build_page(
         scrub = gr.Slider(0, 1, step=1, label='Frame', elem_id='scrub')
         with gr.Row():
             found = [_frame_view(f'found{i}') for i in range(2)]
-        files = gr.File(label='Downloads', file_count='multiple', elem_id='files')
+        files = gr.File(
+            label='Downloads', file_count='multiple', interactive=False, elem_id='files'
+        )
         command = gr.Code(
             label='The same on the command line, beside the downloaded marks',
             language='shell',
             elem_id='command',
             interactive=False,
+            wrap_lines=True,
         )
         gr.Markdown('### 4. Look at the features\nPoint at a pixel of the left picture.')
         with gr.Row():
@@ -193,49 +194,52 @@ class _Actions:
         self._clips = {clip.name: clip for clip in clips}
         self._encoders = {encoder.name: encoder for encoder in encoders}
 
-    def open_sample(self, name: str, *pen, request: gr.Request) -> list:
+    def open_sample(self, request: gr.Request, name: str, *pen) -> list:
         session = self._session(request)
         session.open(self._clips[name])
         return self._opened(session, *pen)
 
-    def open_upload(self, path: str, *pen, request: gr.Request) -> list:
+    def open_upload(self, request: gr.Request, path: str, *pen) -> list:
         session = self._session(request)
         session.open_upload(Path(path), Path(path).name)
         return [*self._opened(session, *pen), None]
 
-    def show(self, number: int, *pen, request: gr.Request) -> dict:
+    def show(self, request: gr.Request, number: int, *pen) -> dict:
         return _to_draw(self._session(request), number, *pen)
 
-    def draw(
-        self, number: int, tool: str, label: int, radius: float, event: gr.EventData,
-        request: gr.Request,
-    ) -> dict:  # fmt: skip
+    def draw(self, request: gr.Request, event: gr.EventData, number: int, *pen) -> dict:
+        tool, label, radius = pen
         session = self._session(request)
         if tool == _CLICK:
             session.point(number, *event.path[0])
         else:
             session.paint(number, Stroke(0 if tool == _ERASER else label, radius, event.path))
-        return _to_draw(session, number, tool, label, radius)
+        return _to_draw(session, number, *pen)
 
-    def undo(self, number: int, *pen, request: gr.Request) -> dict:
+    def undo(self, request: gr.Request, number: int, *pen) -> dict:
         self._session(request).undo()
-        return self.show(number, *pen, request=request)
+        return self.show(request, number, *pen)
 
-    def clear(self, number: int, *pen, request: gr.Request) -> dict:
+    def clear(self, request: gr.Request, number: int, *pen) -> dict:
         self._session(request).clear()
-        return self.show(number, *pen, request=request)
+        return self.show(request, number, *pen)
 
-    def mark_labels(self, number: int, *pen, request: gr.Request) -> dict:
+    def mark_labels(self, request: gr.Request, number: int, *pen) -> dict:
         self._session(request).mark_labels(number)
-        return self.show(number, *pen, request=request)
+        return self.show(request, number, *pen)
 
-    def cost(self, *choice, request: gr.Request) -> str:
+    def cost(self, request: gr.Request, *choice) -> str:
         session = self._session(request)
         for chosen in self._choices(*choice):
             session.cost(chosen)
         return _costs(session)
 
-    def follow(self, *choice, request: gr.Request, progress: gr.Progress = gr.Progress()) -> list:  # noqa: B008
+    def follow(
+        self,
+        request: gr.Request,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+        *choice,
+    ) -> list:
         session = self._session(request)
 
         def on_frame(done: int, total: int) -> None:
@@ -247,7 +251,7 @@ class _Actions:
         return [
             _players(results),
             gr.Slider(start, max(stop, start + 1), value=start, step=1),
-            *self.scrub(start, request=request),
+            *self.scrub(request, start),
             [str(path) for path in session.downloads()],
             '\n'.join(result.command for result in results),
             _table(results),
@@ -256,7 +260,7 @@ class _Actions:
     def cancel(self, request: gr.Request) -> None:
         self._session(request).cancel()
 
-    def scrub(self, number: int, request: gr.Request) -> list[dict]:
+    def scrub(self, request: gr.Request, number: int) -> list[dict]:
         session = self._session(request)
         pictures = [
             _picture(session.overlay(result, number), f'{result.name}, frame {number}')
@@ -264,11 +268,11 @@ class _Actions:
         ]
         return [*pictures, _EMPTY, _EMPTY][:2]
 
-    def look(self, *arguments, request: gr.Request, event: gr.EventData) -> list[dict]:
+    def look(self, request: gr.Request, event: gr.EventData, *arguments) -> list[dict]:
         *choice, here, other, kind = arguments
         session = self._session(request)
         place = event._data.get('place') if isinstance(event._data, Mapping) else None
-        left = [] if place else [_picture(session.frame(here), f'frame {here}', hover=True)]
+        left = [] if place else [_picture(session.frame(here), f'frame {here}', 'hovers')]
         place = place or [session.size[1] // 2, session.size[0] // 2]
         pictures = [
             session.match(chosen, here, place, other)
@@ -308,7 +312,7 @@ class _Actions:
             '',
             gr.Slider(0, last, value=0, step=1),
             gr.Slider(0, last, value=last // 2, step=1),
-            _picture(session.frame(0), 'frame 0', hover=True),
+            _picture(session.frame(0), 'frame 0', 'hovers'),
             _EMPTY,
             _EMPTY,
             '',
@@ -338,16 +342,15 @@ def _frame_view(name: str) -> gr.HTML:
     )
 
 
-def _picture(picture: np.ndarray, alt: str, **options) -> dict:
-    """The value of a frame view."""
+def _picture(picture: np.ndarray, alt: str, kind: str = 'shows', **pen) -> dict:
+    """The value of a frame view: one that is drawn on, hovered over, or neither."""
     data = cv2.imencode('.jpg', picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])[1].tobytes()
     height, width = picture.shape[:2]
     source = f'data:image/jpeg;base64,{base64.b64encode(data).decode()}'
-    defaults = dict(draw=False, hover=False, radius=1, colour='#fff')
-    return dict(src=source, alt=html.escape(alt), width=width, height=height) | defaults | options
+    return dict(kind=kind, src=source, alt=html.escape(alt), width=width, height=height, **pen)
 
 
-_EMPTY = _picture(np.full((9, 16, 3), 245, np.uint8), '')
+_EMPTY = _picture(np.zeros((1, 1, 3), np.uint8), '', 'empty')
 
 
 def _to_draw(
@@ -357,7 +360,7 @@ def _to_draw(
     colour = '#fff' if tool == _ERASER else f'#{PALETTE[3 * label : 3 * label + 3].hex()}'
     radius = 3 if tool == _CLICK else radius
     picture = session.marked(number)
-    return _picture(picture, f'frame {number}', draw=True, colour=colour, radius=radius)
+    return _picture(picture, f'frame {number}', 'draws', colour=colour, radius=radius)
 
 
 def _about(session: InteractiveSession) -> str:
@@ -393,7 +396,7 @@ def _table(results: Sequence[Result]) -> str:
 def _players(results: Sequence[Result]) -> str:
     """The overlays, to be played side by side."""
     figures = [
-        f'<figure><video controls muted loop playsinline '
+        f'<figure><video controls muted loop autoplay playsinline '
         f'src="gradio_api/file={html.escape(str(result.overlay))}"></video>'
         f'<figcaption>{html.escape(f"{result.name}: {result.setting}")}</figcaption></figure>'
         for result in results
