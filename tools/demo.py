@@ -12,6 +12,7 @@ there is no password. Uploads lie in a temporary folder until their page is clos
 """
 
 import argparse
+import json
 import os
 import signal
 import subprocess
@@ -96,7 +97,10 @@ def run(args: argparse.Namespace) -> None:
 
 
 def make_samples(out: Path) -> None:
-    """Run tools/data/make_sample_videos.py, which leaves a complete set alone."""
+    """Have tools/data/make_sample_videos.py make clips, unless there are some."""
+    manifest = out / 'manifest.json'
+    if manifest.is_file() and json.loads(manifest.read_text(encoding='utf-8')).get('complete'):
+        return
     tool = ROOT / 'tools' / 'data' / 'make_sample_videos.py'
     if subprocess.run([sys.executable, tool, out]).returncode:
         raise UserError(f'no sample clips could be made in {out}, see above')

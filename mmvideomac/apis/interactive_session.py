@@ -129,6 +129,7 @@ class Result:
         command: The command line that repeats it beside the downloaded marks.
         scores: In percent, where the clip has labels of what was marked.
         note: What stopped it, or what could not be followed.
+        cancelled: Whether the user stopped it.
     """
 
     name: str
@@ -141,6 +142,7 @@ class Result:
     command: str
     scores: dict[str, float] = field(default_factory=dict)
     note: str | None = None
+    cancelled: bool = False
 
 
 class Cancelled(Exception):
@@ -322,11 +324,12 @@ class InteractiveSession:
 
         Args:
             choices: Encoders.
-            on_frame: Called with the number of frames done, over all encoders, and of all.
+            on_frame: Called before each frame with the number of those done, over all
+                encoders, and of all.
 
         Returns:
             The results, also :attr:`results`. One that was cancelled, or met a damaged frame, is
-            of the frames before, and there is none of the encoders after it.
+            of the frames before; where it was cancelled, there is none of the encoders after it.
 
         Raises:
             UserError, ValueError, OSError: if nothing is marked, or an encoder cannot be had.
@@ -372,17 +375,13 @@ class InteractiveSession:
         with self._lock:
             if not self.results:
                 return []
-            marks = self.results[0].overlay.parent.parent
-            files = [path for path in marks.iterdir() if path.is_file()]
+            run = self.results[0].overlay.parent
             for result in self.results:
-                labels = result.labels
-                if labels.is_dir():
-                    labels = labels.with_suffix('.zip')
-                    with zipfile.ZipFile(labels, 'w') as archive:
+                if result.labels.is_dir():
+                    with zipfile.ZipFile(result.labels.with_suffix('.zip'), 'w') as archive:
                         for path in sorted(result.labels.iterdir()):
                             archive.write(path, path.name)
-                files += [path for path in (result.overlay, labels) if path.exists()]
-            return files
+            return sorted(path for path in run.iterdir() if path.is_file())
 
     # ---- features
 
@@ -476,17 +475,17 @@ class InteractiveSession:
         report: Callable[[int], None],
     ) -> Result:
         run = self.folder / f'run{self._runs}'
-        out = run / f'{len(self.results) + 1}' / 'overlay.mp4'
+        out = run / f'overlay_{len(self.results) + 1}.mp4'
         model = self._model(choice, kind)
         if kind == 'points':
             labels = labels.T.round(2).tolist()
             write_json(run / 'points.json', labels)
             prompt, option = dict(first_points=labels), ['--points', 'points.json']
-            written = out.with_name('overlay_points.json')
+            written = out.with_name(f'{out.stem}_points.json')
         else:
             write_file(run / 'first_mask.png', encode_mask(labels))
             prompt, option = dict(first_mask=labels), ['--first-mask', 'first_mask.png']
-            written = out.with_name('overlay_masks')
+            written = out.with_name(f'{out.stem}_masks')
         video = _WatchedFrames(clip.path, start, self.length - start, report)
         settings = dict(keep_labels=clip.truth is not None, show_progress=False)
         began, found = time.perf_counter(), None
@@ -501,9 +500,10 @@ class InteractiveSession:
             seconds=time.perf_counter() - began,
             overlay=out,
             labels=written,
-            command=self._command(clip, choice, start, option),
+            command=self._command(clip, choice, start, [*option, '--out', out.name]),
             scores=_scores(clip.truth, kind, start, found.labels) if found and clip.truth else {},
             note=found.error or found.warning if found else 'cancelled',
+            cancelled=found is None,
         )
 
     def _command(self, clip: Clip, choice: Choice, start: int, option: Sequence[str]) -> str:
@@ -513,7 +513,7 @@ class InteractiveSession:
             words += ['--start', str(start)]
         if self.length == self.max_frames:
             words += ['--max-frames', str(self.length - start)]
-        words += ['--out', 'overlay.mp4', '--encoder', choice.spec]
+        words += ['--encoder', choice.spec]
         if choice.input_size:
             words += ['--input-size', str(choice.input_size)]
         return shlex.join(words)
@@ -634,7 +634,6 @@ class _WatchedFrames(VideoFrames):
         for number, frame in enumerate(super().__iter__()):
             self._report(number)
             yield frame
-        self._report(len(self))
 
 
 @lru_cache(maxsize=_KEPT_MODELS)

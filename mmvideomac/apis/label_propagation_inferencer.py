@@ -17,7 +17,7 @@ from mmengine.registry import DefaultScope
 
 from mmvideomac.datasets import VideoReadError
 from mmvideomac.datasets.video_frames import VideoFrames
-from mmvideomac.evaluation.benchmark import load_weights, use_mean_color
+from mmvideomac.evaluation.benchmark import BASELINES, load_weights, use_mean_color
 from mmvideomac.evaluation.encoder_sources import EncoderSource, parse_encoder
 from mmvideomac.evaluation.label_propagation import LabelPropagation
 from mmvideomac.registry import MODELS
@@ -101,8 +101,9 @@ class LabelPropagationInferencer:
             use_mean_color(self.config)
         self.device = torch.device(device or get_device())
         self._models = {self._mask_task: self._build(self._mask_task)}
-        with quiet():
-            load_weights(self._models[self._mask_task], source.weights)
+        if source.weights not in BASELINES:
+            with quiet():
+                load_weights(self._models[self._mask_task], source.weights)
 
     @property
     def masks(self) -> LabelPropagation:

@@ -125,21 +125,25 @@ def build_page(
                     run = gr.Button('Follow', variant='primary', elem_id='run')
                     cancel = gr.Button('Cancel', variant='stop', elem_id='cancel')
                 status = gr.Markdown(elem_id='status')
-        gr.Markdown('### 3. Results')
-        players = gr.HTML('', js_on_load=_PLAY, elem_id='players')
-        scrub = gr.Slider(0, 1, step=1, label='Frame', elem_id='scrub')
-        with gr.Row():
-            found = [_frame_view(f'found{i}') for i in range(2)]
-        files = gr.File(
-            label='Downloads', file_count='multiple', interactive=False, elem_id='files'
-        )
-        command = gr.Code(
-            label='The same on the command line, beside the downloaded marks',
-            language='shell',
-            elem_id='command',
-            interactive=False,
-            wrap_lines=True,
-        )
+        with gr.Column(visible=False) as box:
+            gr.Markdown('### 3. Results')
+            scores = gr.Markdown(elem_id='scores')
+            players = gr.HTML('', js_on_load=_PLAY, elem_id='players')
+            scrub = gr.Slider(0, 1, step=1, label='Frame', elem_id='scrub')
+            with gr.Row():
+                found = [_frame_view(f'found{i}') for i in range(2)]
+            files = gr.File(
+                label='Downloads', file_count='multiple', interactive=False, elem_id='files'
+            )
+            command = gr.Code(
+                label='The same on the command line, beside the downloaded marks',
+                language='shell',
+                elem_id='command',
+                interactive=False,
+                wrap_lines=True,
+                lines=1,
+                max_lines=8,
+            )
         gr.Markdown('### 4. Look at the features\nPoint at a pixel of the left picture.')
         with gr.Row():
             here = gr.Slider(0, 1, step=1, label='Frame', elem_id='here')
@@ -151,8 +155,7 @@ def build_page(
         pen = [tool, label, radius]
         marking = [number, *pen]
         choice = [first, second, stage, stride, method, size]
-        shown = [view, number, labels, players, scrub, *found, files, command, here, other]
-        shown += [*looked, costs, status]
+        shown = [view, number, labels, box, here, other, *looked, costs, status]
 
         def when(event: Callable, function: Callable, inputs: list, outputs: list, **options):
             options = dict(api_visibility='private', show_progress='hidden') | options
@@ -170,7 +173,7 @@ def build_page(
         when(clear.click, actions.clear, marking, [view])
         when(labels.click, actions.mark_labels, marking, [view])
         when(measure.click, actions.cost, choice, [costs], show_progress='full', **alone)
-        results = [players, scrub, *found, files, command, status]
+        results = [box, scores, players, scrub, *found, files, command, status]
         when(run.click, actions.follow, choice, results, show_progress='full',
              show_progress_on=[status], **alone)  # fmt: skip
         when(cancel.click, actions.cancel, [], [])
@@ -243,18 +246,20 @@ class _Actions:
         session = self._session(request)
 
         def on_frame(done: int, total: int) -> None:
-            progress((done, total), unit='frames')
+            progress((done, total), desc='Following', unit='frames')
 
         results = session.follow(self._choices(*choice), on_frame)
         stop = max(result.start + result.num_frames for result in results) - 1
         start = results[0].start
         return [
+            gr.Column(visible=True),
+            _table(results),
             _players(results),
             gr.Slider(start, max(stop, start + 1), value=start, step=1),
             *self.scrub(request, start),
             [str(path) for path in session.downloads()],
             '\n'.join(result.command for result in results),
-            _table(results),
+            'Cancelled' if results[-1].cancelled else 'Done',
         ]
 
     def cancel(self, request: gr.Request) -> None:
@@ -304,12 +309,7 @@ class _Actions:
             _to_draw(session, 0, *pen),
             gr.Slider(0, last, value=0, step=1),
             gr.Button(visible=session.clip.truth is not None),
-            '',
-            gr.Slider(0, last, value=0, step=1),
-            _EMPTY,
-            _EMPTY,
-            None,
-            '',
+            gr.Column(visible=False),
             gr.Slider(0, last, value=0, step=1),
             gr.Slider(0, last, value=last // 2, step=1),
             _picture(session.frame(0), 'frame 0', 'hovers'),
