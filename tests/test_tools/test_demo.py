@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import uuid
 import zipfile
 from types import SimpleNamespace
@@ -26,7 +27,7 @@ import httpx
 
 CHROMIUM = shutil.which('chromium') or shutil.which('google-chrome')
 PEN = ['Brush', 1, 8]
-CHOICE = ['color', 'none', 'default', '4', 'default', 'default']
+CHOICE = ['color', 'none', 'default', '8', 'default', '240']
 
 
 @pytest.fixture(scope='module')
@@ -41,9 +42,9 @@ def server(tmp_path_factory):
     cfg.dump(folder / 'tiny.py')
     (folder / 'tmp').mkdir()
     environment = dict(os.environ, TMPDIR=str(folder / 'tmp'), PYTHONUNBUFFERED='1')
+    command = [sys.executable, '-W', 'ignore', 'tools/demo.py', '--samples', folder / 'samples']
     process = subprocess.Popen(
-        [sys.executable, '-W', 'ignore', 'tools/demo.py', '--samples', folder / 'samples']
-        + ['--encoder', f'{folder}/tiny.py:random@name=tiny', 'color', '--max-mb', '0.2'],
+        [*command, '--encoder', f'{folder}/tiny.py:random@name=tiny', 'color', '--max-mb', '0.2'],
         cwd=REPOSITORY,
         env=environment,
         stdout=subprocess.PIPE,
@@ -128,7 +129,7 @@ def test_the_page_needs_nothing_from_elsewhere(page):
     config = page.client.get('config').json()
     assert config['analytics_enabled'] is False
     theme = page.client.get('theme.css').text
-    assert '@import' not in theme and 'http' not in theme
+    assert '@import' not in theme and 'https:' not in theme
 
 
 def test_a_stroke_is_followed(page, server):
@@ -142,9 +143,9 @@ def test_a_stroke_is_followed(page, server):
     assert names == ['first_mask.png', 'overlay_1.mp4', 'overlay_1_masks.zip']
     for file in answer['files']:
         assert page.client.get(f'gradio_api/file={file["path"]}').status_code == 200
-    assert ' --encoder color@stride=4' in answer['command']
+    assert ' --encoder color@stride=8 --input-size 240' in answer['command']
     costs = page.call('measure', 'click', *CHOICE)['costs']
-    assert 'videomac, stride 4 | ' in costs
+    assert 'videomac, input size 240, stride 8 | ' in costs
     for kind in ('what matches the pixel', 'components (PCA)'):
         place = dict(place=[20, 28])
         looked = page.call('look0', 'hover', *CHOICE, 0, 2, kind, event_data=place)
@@ -164,8 +165,15 @@ def test_files_that_are_not_of_the_session_are_not_served(page, server):
 
 @pytest.mark.parametrize(
     'path',
-    ['/etc/passwd', 'README.md', '{folder}/video.mp4', '{folder}/samples/davis/../../video.mp4']
-    + ['http://127.0.0.1:1/video.mp4', 'http://localhost/video.mp4', 'file:///etc/passwd'],
+    [
+        '/etc/passwd',
+        'README.md',
+        '{folder}/video.mp4',
+        '{folder}/samples/davis/../../video.mp4',
+        'http://127.0.0.1:1/video.mp4',
+        'http://localhost/video.mp4',
+        'file:///etc/passwd',
+    ],
 )
 def test_a_path_that_the_page_sends_is_never_opened(page, server, video, path):
     page.open_sample('a (objects)')
@@ -194,11 +202,17 @@ def test_what_is_no_video(page, server):
 
 @pytest.mark.parametrize(
     'name',
-    ['../../../../evil.mp4', '/etc/evil.mp4', '..\\evil.mp4', 'a/b/../../evil.mp4', 'e' * 300]
-    + ['<img src=x onerror=alert(1)>.mp4', '$(touch evil).mp4', '"; touch evil;.mp4'],
+    [
+        '../../../../evil.mp4',
+        '/etc/evil.mp4',
+        '..\\evil.mp4',
+        f'{"e" * 300}.mp4',
+        '<img src=x onerror=alert(1)>.mp4',
+        '$(touch evil); touch evil.mp4',
+    ],
 )
 def test_names_of_uploads(page, server, video, name):
-    answer = page.upload(name if '.' in name else f'{name}.mp4', video)
+    answer = page.upload(name, video)
     if answer.status_code != 200:
         assert answer.status_code < 500
         return
@@ -218,7 +232,7 @@ def test_names_of_uploads(page, server, video, name):
         ('sample', 'input', ['/etc/passwd', *PEN], None),
         ('sample', 'input', [{'path': '/etc/passwd'}, *PEN], None),
         ('marks', 'draw', [0, *PEN], dict(path=[['/etc', 'passwd']])),
-        ('marks', 'draw', [0, *PEN], dict(path=[[1e400, 1]])),
+        ('marks', 'draw', [0, *PEN], dict(path=[[1, 1]] * 30_000)),
         ('marks', 'draw', [0, *PEN], dict()),
         ('marks', 'draw', [0, *PEN], None),
         ('marks', 'draw', [999, *PEN], dict(path=[[1, 1]])),
@@ -236,15 +250,10 @@ def test_names_of_uploads(page, server, video, name):
 )
 def test_requests_that_no_page_sends(page, element, event, data, event_data):
     page.open_sample('a (objects)')
-    text = json.dumps(data)  # httpx refuses infinity itself
-    answer = page.call(element, event, *json.loads(text), event_data=_plain(event_data))
+    answer = page.call(element, event, *data, event_data=event_data)
     assert isinstance(answer, str) or (element, event) == ('look0', 'hover')
     assert 'root:' not in str(answer)
     assert page.call('frame', 'input', 1, *PEN)['marks']['width'] == 96
-
-
-def _plain(value):
-    return json.loads(json.dumps(value).replace('Infinity', '1e300')) if value else value
 
 
 def test_a_request_without_a_session_or_by_another_name(page):
@@ -282,7 +291,7 @@ def test_a_closed_page_leaves_nothing(server, video):
         left = {path.parent for path in server.files.rglob('upload.mp4')}
         if left < folders:
             break
-        httpx.get(server.url)
+        time.sleep(0.1)
     assert left < folders
 
 
