@@ -282,11 +282,12 @@ def test_two_users_at_once(server):
 def test_a_closed_page_leaves_nothing(server, video):
     page = Page(server.url)
     with page.client.stream('GET', f'gradio_api/heartbeat/{page.key}') as heartbeat:
-        next(heartbeat.iter_lines())
+        beats = heartbeat.iter_lines()
+        next(beats)
         (path,) = page.upload('video.mp4', video).json()
-        page.open_upload(path)
+        assert f'{LENGTH} frames' in page.open_upload(path)['status']
         folders = {path.parent for path in server.files.rglob('upload.mp4')}
-        assert not os.path.exists(path)
+        assert folders and not os.path.exists(path)
     for _ in range(100):
         left = {path.parent for path in server.files.rglob('upload.mp4')}
         if left < folders:
