@@ -1,9 +1,11 @@
 """Follow objects or points of a first frame through any video.
 
-python tools/propagate.py VIDEO --first-mask first.png --out overlay.mp4 \\
-    --config configs/videomac_cnxv2s_yt18.py --checkpoint CHECKPOINT
-python tools/propagate.py VIDEO --points points.json --out overlay.mp4 ...
+python tools/propagate.py VIDEO --first-mask first.png --out overlay.mp4 --encoder CHECKPOINT
+python tools/propagate.py VIDEO --points points.json --out overlay.mp4 --encoder timm:resnet50
 python tools/propagate.py VIDEO --first-mask first.png --out overlay.mp4    # by colours alone
+
+The encoder is CHECKPOINT, CONFIG:CHECKPOINT, CONFIG:random, timm:NAME, ..., with settings of
+its features behind an @: CHECKPOINT@stage=3,stride=8,stride_method=resample,network=target.
 
 VIDEO is a file, or a folder of frames. The mask holds the id of the object at each pixel
 of the first frame: an indexed PNG file, or a grey-scale one, or black and white for one
@@ -28,7 +30,6 @@ os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
 
 from mmvideomac.apis import LabelPropagationInferencer, PropagationResult, VideoFrames
 from mmvideomac.engine.launch import check_device
-from mmvideomac.evaluation.features import STRIDE_METHODS
 from mmvideomac.utils.errors import UserError, reports_errors
 
 
@@ -47,15 +48,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar='PATH',
         help='folder of masks, or JSON file of points, to write; default: beside --out',
     )
-    add('--config', help='of pre-training, or one of configs/benchmarks/')
-    add(
-        '--checkpoint',
-        help="trained with it, or 'random': as initialised; without: colours, no encoder",
-    )
-    add('--protocol', help='default: that of a benchmark config, else videomac')
-    add('--stage', type=int, nargs='+', help='counted from 1; several are concatenated')
-    add('--stride', type=int, help='pixels of the input per feature cell')
-    add('--stride-method', choices=STRIDE_METHODS, help='how the stage comes to it')
+    add('--encoder', default='color', metavar='SPEC', help='default: color, no encoder')
+    add('--protocol', help='default: videomac')
+    add('--task', choices=['davis', 'vip'], help='whose rules masks follow; default: davis')
     add(
         '--input-size',
         type=int,
@@ -63,7 +58,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help='short side at which frames enter the encoder; default: that of the protocol for '
         'masks, 480 for points',
     )
-    add('--network', choices=['online', 'target'], help='of a pre-training checkpoint')
     add('--start', type=int, default=0, metavar='N', help='number of the first frame, from 0')
     add('--max-frames', type=int, metavar='N', help='end after so many')
     add('--device', choices=['cpu', 'cuda'], help='default: a GPU if there is one')
@@ -78,20 +72,13 @@ def run(args: argparse.Namespace) -> PropagationResult:
     """
     if (args.first_mask is None) == (args.points is None):
         raise ValueError('give either --first-mask or --points')
-    if args.config and not args.checkpoint:
-        raise ValueError('--config needs --checkpoint: a file, or random')
     check_device(args.device or 'auto', local_rank=0)
     frames = VideoFrames(args.video, args.start, args.max_frames)
-    stage = args.stage[0] if args.stage and len(args.stage) == 1 else args.stage
     inferencer = LabelPropagationInferencer(
-        args.config,
-        args.checkpoint or 'color',
+        args.encoder,
         args.device,
+        task=args.task,
         protocol=args.protocol,
-        stage=stage,
-        stride=args.stride,
-        stride_method=args.stride_method,
-        network=args.network,
         input_size=args.input_size,
     )
     with warnings.catch_warnings():

@@ -27,6 +27,8 @@ if [ $# -gt 0 ]; then
 fi
 VENV=$BIN/.. bash tools/install_minkowski.sh ||
     echo 'The tests against MinkowskiEngine are skipped, since it cannot be installed, see above.' >&2
+bash tools/install_chromium.sh ||
+    echo 'The test in a browser is skipped, since there is none, see above.' >&2
 "$BIN/python" -m pytest
 
 # Other instructions add in another order: a tolerance that holds on this processor alone fails.

@@ -8,21 +8,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import tee
-from pathlib import Path
 
 import numpy as np
 import torch
-from mmengine.config import Config
+from mmengine.config import ConfigDict
 from mmengine.device import get_device
+from mmengine.registry import DefaultScope
 
 from mmvideomac.datasets import VideoReadError
 from mmvideomac.datasets.video_frames import VideoFrames
-from mmvideomac.evaluation.benchmark import (
-    BASELINES,
-    encoder_settings,
-    load_weights,
-    use_mean_color,
-)
+from mmvideomac.evaluation.benchmark import BASELINES, load_weights, use_mean_color
+from mmvideomac.evaluation.encoder_sources import EncoderSource, parse_encoder
 from mmvideomac.evaluation.label_propagation import LabelPropagation
 from mmvideomac.registry import MODELS
 from mmvideomac.utils.logging import quiet
@@ -66,47 +62,58 @@ class LabelPropagationInferencer:
     frames are decoded, encoded, labelled and written one by one, so that memory does not
     depend on the length of the video.
 
-    >>> inferencer = LabelPropagationInferencer('configs/videomac_cnxv2s_yt18.py', 'epoch_100.pth')
+    >>> inferencer = LabelPropagationInferencer('epoch_100.pth@stage=3,stride=8')
     >>> inferencer('clip.mp4', first_mask='first.png', out='overlay.mp4')
     >>> for frame, points in inferencer.follow('clip.mp4', first_points={'nose': [120, 80]}): ...
 
-    Masks follow the rules that a protocol has for DAVIS (those for VIP if the config is
-    one of ``configs/benchmarks/vip``), points those for JHMDB, but at the aspect of the
-    video and to a fraction of a cell.
+    Masks follow the rules that a protocol has for DAVIS, points those for JHMDB, but at the
+    aspect of the video and to a fraction of a cell.
 
     Args:
-        model: Config, or path of one: of pre-training, of an mmpretrain model, or of
-            ``configs/benchmarks``. None with ``pretrained='color'``.
-        pretrained: Path or URL of a checkpoint of any kind with that encoder;
-            ``'random'``: the encoder as initialised; ``'color'``: none, mean colours.
+        encoder: Any, by one string: ``'epoch_100.pth'``, ``'CONFIG:random'``,
+            ``'timm:resnet50'``, ``'color'``, ...; see
+            :mod:`~mmvideomac.evaluation.encoder_sources`.
         device: Default: a GPU if there is one.
         **settings: Fields of :class:`~mmvideomac.evaluation.LabelPropagation` to change:
             ``protocol`` (default ``'videomac'``), ``stage``, ``stride``,
-            ``stride_method``, ``network``, ``rules``, ``input_size``. None leaves that of
-            the config. Frames enter the encoder with a short side of ``input_size`` pixels:
-            by default as the protocol has it for masks, and 480 for points.
+            ``stride_method``, ``network``, ``rules``, ``input_size``, and ``task='vip'`` for
+            masks by the rules for VIP. None leaves that of the encoder. Frames enter the encoder
+            with a short side of ``input_size`` pixels: by default as the protocol has it for
+            masks, and 480 for points.
 
     Raises:
-        FileNotFoundError, ValueError: if the config or checkpoint is missing, holds no
-            such encoder, or a setting is not possible.
+        UserError, ValueError: if there is no such encoder or file, or a setting is not possible.
     """
 
     def __init__(
         self,
-        model: PathLike | Config | None,
-        pretrained: PathLike,
+        encoder: str | EncoderSource,
         device: str | torch.device | None = None,
         **settings,
     ) -> None:
-        pretrained = os.fspath(pretrained)
-        self.config = _propagation_config(model, pretrained, settings)
+        source = encoder if isinstance(encoder, EncoderSource) else parse_encoder(encoder)
+        given = {key: value for key, value in settings.items() if value is not None}
+        self._mask_task = given.pop('task', 'davis')
+        self.config = ConfigDict(
+            dict(type='LabelPropagation', protocol='videomac') | source.model | given
+        )
+        if source.weights == 'color':
+            use_mean_color(self.config)
         self.device = torch.device(device or get_device())
-        task = self.config.model.get('task', 'davis')
-        self._mask_task = 'vip' if task == 'vip' else 'davis'
         self._models = {self._mask_task: self._build(self._mask_task)}
-        if pretrained not in BASELINES:
+        if source.weights not in BASELINES:
             with quiet():
-                load_weights(self._models[self._mask_task], pretrained)
+                load_weights(self._models[self._mask_task], source.weights)
+
+    @property
+    def masks(self) -> LabelPropagation:
+        """The encoder with the rules for masks."""
+        return self._model(self._mask_task)
+
+    @property
+    def points(self) -> LabelPropagation:
+        """The same encoder with the rules for points."""
+        return self._model('points')
 
     def follow(
         self,
@@ -177,8 +184,8 @@ class LabelPropagationInferencer:
             raise ValueError('labels_out goes with out, the overlay video')
         clip = video if isinstance(video, VideoFrames) else VideoFrames(video)
         frames, warning = self._follow(clip, first_mask, first_points)
-        task = self._mask_task if first_points is None else 'points'
-        result, labels = PropagationResult(self._model(task).description, 0, warning=warning), []
+        model = self.masks if first_points is None else self.points
+        result, labels = PropagationResult(model.description, 0, warning=warning), []
         writer = out and _writer(clip, first_mask, first_points, out, labels_out)
         if warning:
             warnings.warn(warning, stacklevel=2)
@@ -213,17 +220,15 @@ class LabelPropagationInferencer:
         warning = None
         if first_mask is not None:
             label = read_first_mask(first_mask, clip.size)
-            model = self._model(self._mask_task)
-            warning = _too_small(model, label, clip.size)
-            labels = model.follow_masks(encoded, label)
+            warning = _too_small(self.masks, label, clip.size)
+            labels = self.masks.follow_masks(encoded, label)
         else:
             label, _ = read_first_points(first_points, clip.size)
-            labels = self._model('points').follow_points(encoded, label)
+            labels = self.points.follow_points(encoded, label)
         pairs = zip(shown, labels, strict=False)
         return ((frame, label.numpy()) for frame, label in pairs), warning
 
     def _model(self, task: str) -> LabelPropagation:
-        """The encoder with the rules of a task."""
         if task not in self._models:
             model, first = self._build(task), self._models[self._mask_task]
             model.extractor.backbone.load_state_dict(first.extractor.backbone.state_dict())
@@ -231,10 +236,10 @@ class LabelPropagationInferencer:
         return self._models[task]
 
     def _build(self, task: str) -> LabelPropagation:
-        seed = (self.config.get('randomness') or {}).get('seed') or 0
-        with torch.random.fork_rng(), quiet():
-            torch.manual_seed(seed)
-            model = MODELS.build({**self.config.model, 'task': task})
+        scope = DefaultScope.overwrite_default_scope('mmvideomac')
+        with torch.random.fork_rng(), quiet(), scope:
+            torch.manual_seed(0)
+            model = MODELS.build({**self.config, 'task': task})
             model.init_weights()
         return model.to(self.device).eval()
 
@@ -271,33 +276,3 @@ def _writer(
         return MaskWriter(*arguments, names=clip.names)
     _, names = read_first_points(first_points, clip.size)
     return PointWriter(*arguments, names=names)
-
-
-def _propagation_config(
-    source: PathLike | Config | None, pretrained: str, settings: dict
-) -> Config:
-    """A config whose ``model`` is a LabelPropagation.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it has no encoder, or there is no config, and no need for none.
-    """
-    name = 'the config'
-    if source is None:
-        if pretrained != 'color':
-            raise ValueError(f'{pretrained} needs the config that it was trained with')
-        source = Config(dict(model=dict(backbone=dict(type='MeanColor'))))
-    elif not isinstance(source, Config):
-        name = os.fspath(source)
-        if not Path(name).is_file():
-            raise FileNotFoundError(f'the config {name} does not exist')
-        source = Config.fromfile(name)
-    encoder = encoder_settings(source, name)
-    kept = {key: source.model[key] for key in ('task', 'protocol') if key in source.model}
-    given = {key: value for key, value in settings.items() if value is not None}
-    defaults = dict(type='LabelPropagation', network='online', protocol='videomac')
-    model = {**defaults, **kept, **encoder, **given}
-    config = Config(dict(model=model, randomness=source.get('randomness')))
-    if pretrained == 'color':
-        use_mean_color(config.model)
-    return config

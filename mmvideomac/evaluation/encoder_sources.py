@@ -86,6 +86,22 @@ class EncoderSource:
         own = self.given if self.is_hierarchical else (*self.given, 'stage')
         return self._updated({k: v for k, v in settings.items() if v is not None and k not in own})
 
+    def changed(self, **settings) -> EncoderSource:
+        """This encoder with settings in place of its own; None leaves one as it is."""
+        return self._updated({k: v for k, v in settings.items() if v is not None})
+
+    @property
+    def full_spec(self) -> str:
+        """A spec of this encoder with all of its settings, wherever they came from."""
+        text, _ = _split_options(self.spec)
+        values = {key: self.model.get(key) for key in OPTIONS if key != 'name'}
+        written = [
+            f'{key}={"+".join(map(str, value)) if isinstance(value, list | tuple) else value}'
+            for key, value in values.items()
+            if value is not None
+        ]
+        return f'{text}@{",".join(written)}' if written else text
+
     def _updated(self, settings: Mapping) -> EncoderSource:
         model = {**self.model, **settings}
         if 'stride' in settings and 'stride_method' not in (*settings, *self.given):

@@ -12,6 +12,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from matplotlib import colormaps
@@ -31,6 +32,7 @@ _AFFINITY_NOTE = (
 _HEAT = 'inferno'
 _MARK = dict(linestyle='none', color='cyan', fillstyle='none', markeredgewidth=1.8, markersize=9)
 _QUERY, _MATCH = dict(_MARK, marker='o'), dict(_MARK, marker='x')
+_CYAN = (0, 255, 255)
 _NUMBER = dict(color='cyan', fontsize=10, fontweight='bold')
 # Inches: the height of panels, the space between and around them, lines of text, the least width.
 _HEIGHT, _GAP, _MARGIN, _HEADING, _LINE, _LEAST_WIDTH = 1.5, 0.06, 0.1, 0.24, 0.16, 6.0
@@ -190,6 +192,54 @@ def draw_affinity(
                 i, j = divmod(int(weights.argmax()), weights.size(1))
                 axes.plot((j + 0.5) * stride, (i + 0.5) * stride, **_MATCH)
     return figure
+
+
+def overlay_affinity(frame: np.ndarray, weights: Tensor, cell: tuple[float, float]) -> np.ndarray:
+    """A frame in grey, what matches in colour, and a cross on the best match.
+
+    Args:
+        frame: uint8 RGB (H, W, 3).
+        weights: (h, w), see :func:`affinity`.
+        cell: (height, width) of a cell, in pixels of the frame.
+
+    Returns:
+        uint8 (H, W, 3).
+    """
+    heat = _enlarged(_heat(weights), cell, frame.shape[:2])
+    opacity = heat[..., 3:]
+    picture = _faded(frame) * (1 - opacity) + 255 * heat[..., :3] * opacity
+    picture = np.ascontiguousarray(picture.round().astype(np.uint8))
+    row, column = divmod(int(weights.argmax()), weights.size(1))
+    centre = round((column + 0.5) * cell[1]), round((row + 0.5) * cell[0])
+    size = max(round(min(frame.shape[:2]) / 24), 8)
+    return cv2.drawMarker(picture, centre, _CYAN, cv2.MARKER_TILTED_CROSS, size, 2, cv2.LINE_AA)
+
+
+def overlay_components(
+    frame: np.ndarray, colours: np.ndarray, cell: tuple[float, float], alpha: float = 0.8
+) -> np.ndarray:
+    """A frame, and over it the colours of its cells.
+
+    Args:
+        frame: uint8 RGB (H, W, 3).
+        colours: uint8 (h, w, 3), see :func:`components_to_rgb`.
+        cell: (height, width) of a cell, in pixels of the frame.
+        alpha: Opacity of the colours, 0 to 1.
+
+    Returns:
+        uint8 (H, W, 3).
+    """
+    picture = _enlarged(colours, cell, frame.shape[:2])
+    return cv2.addWeighted(_faded(frame), 1 - alpha, picture, alpha, 0)
+
+
+def _enlarged(cells: np.ndarray, cell: tuple[float, float], size: tuple[int, int]) -> np.ndarray:
+    """Cells (h, w, C) as the pixels that they are about, (H, W, C)."""
+    rows, columns = (
+        np.minimum((np.arange(pixels) + 0.5) / side, count - 1).astype(int)
+        for pixels, side, count in zip(size, cell, cells.shape[:2], strict=True)
+    )
+    return cells[rows[:, None], columns]
 
 
 def _sheet(

@@ -9,6 +9,7 @@ from PIL import Image
 from mmvideomac.apis import LabelPropagationInferencer, VideoFrames
 from mmvideomac.datasets import VideoReadError
 from mmvideomac.models import SparseConvNeXtV2
+from mmvideomac.utils.errors import UserError
 from tests.test_apis.clips import LENGTH, iou, write_frames, write_video
 from tests.test_engine.tiny import REPOSITORY, tiny_config
 from tests.test_evaluation.clips import SPEED, still_clip
@@ -17,7 +18,7 @@ from tests.test_models.utils import ARCH
 
 @pytest.fixture(scope='module')
 def by_color():
-    return LabelPropagationInferencer(None, 'color', 'cpu')
+    return LabelPropagationInferencer('color', 'cpu')
 
 
 @pytest.fixture
@@ -85,11 +86,11 @@ def test_points_follow_the_square_through_a_folder(by_color, square, tmp_path, n
 
 
 @pytest.mark.parametrize('size', [(96, 170), (170, 96)])
-@pytest.mark.parametrize('weights', ['color', 'random'])
-def test_points_of_a_still_clip_stay(config, tmp_path, size, weights):
+@pytest.mark.parametrize('encoder', ['color', '{config}:random'])
+def test_points_of_a_still_clip_stay(config, tmp_path, size, encoder):
     for number, frame in enumerate(still_clip(size)):
         Image.fromarray(frame).save(tmp_path / f'{number}.png')
-    inferencer = LabelPropagationInferencer(config, weights, 'cpu')
+    inferencer = LabelPropagationInferencer(encoder.format(config=config), 'cpu')
     right, low = size[1] - 1, size[0] - 1
     points = [[2, 1.5], [0, 0], [right, low], [right - 0.3, 5], [40.7, 50.2], [3, low - 2]]
     result = inferencer(tmp_path, first_points=points, show_progress=False)
@@ -99,7 +100,7 @@ def test_points_of_a_still_clip_stay(config, tmp_path, size, weights):
 
 def test_an_object_smaller_than_a_cell_is_named(square):
     folder, masks = square
-    by_color = LabelPropagationInferencer(None, 'color', 'cpu', input_size=64)
+    by_color = LabelPropagationInferencer('color', 'cpu', input_size=64)
     mask = masks[0].copy()
     mask[60, 90] = 5
     with pytest.warns(UserWarning, match=r'object 5 cannot be followed: smaller than a cell'):
@@ -171,11 +172,10 @@ def config(tmp_path):
 
 def test_the_encoder_of_a_pretraining_checkpoint(config, checkpoint):
     inferencer = LabelPropagationInferencer(
-        config, checkpoint, 'cpu', protocol='crw', stage=2, stride_method=None
+        f'{config}:{checkpoint}@stage=2', 'cpu', protocol='crw', stride_method=None
     )
     state = torch.load(checkpoint)['state_dict']
-    for task in ('davis', 'points'):
-        model = inferencer._model(task)
+    for task, model in dict(davis=inferencer.masks, points=inferencer.points).items():
         own = model.extractor.backbone.state_dict()
         assert own and all(torch.equal(own[key], state[f'backbone.{key}']) for key in own)
         assert (model.task, model.extractor.stages) == (task, [1])
@@ -183,22 +183,24 @@ def test_the_encoder_of_a_pretraining_checkpoint(config, checkpoint):
         assert model.mean.flatten().tolist() == [124, 116, 104]
 
 
-def test_a_benchmark_config_gives_task_and_features(checkpoint, square):
+def test_a_benchmark_config_gives_features(checkpoint, tmp_path):
     cfg = Config.fromfile(REPOSITORY / 'configs/benchmarks/vip/crw.py')
     cfg.model.backbone.arch, cfg.model.stage = ARCH, 2
-    inferencer = LabelPropagationInferencer(cfg, checkpoint, 'cpu', network='online')
+    cfg.dump(tmp_path / 'vip.py')
+    spec = f'{tmp_path}/vip.py:{checkpoint}'
+    inferencer = LabelPropagationInferencer(spec, 'cpu', task='vip', protocol='crw')
     (model,) = inferencer._models.values()
     assert (model.task, model.protocol.name, model.extractor.stages) == ('vip', 'crw', [1])
-    assert cfg.model.stage == 2 and 'rules' not in cfg.model
+    assert model is inferencer.masks and inferencer.points.task == 'points'
 
 
 def test_random_is_the_same_every_time(config):
     states = []
     for _ in range(2):
         torch.rand(3)
-        inferencer = LabelPropagationInferencer(config, 'random', 'cpu')
+        inferencer = LabelPropagationInferencer(f'{config}:random', 'cpu')
         before = torch.random.get_rng_state()
-        models = [inferencer._model(task) for task in ('davis', 'points')]
+        models = [inferencer.masks, inferencer.points]
         assert torch.equal(torch.random.get_rng_state(), before)
         states += [model.extractor.backbone.state_dict() for model in models]
     for state in states[1:]:
@@ -217,11 +219,9 @@ def test_bad_arguments(by_color, square, tmp_path, config):
         by_color(folder, first_mask=masks[0], out=tmp_path / 'o.mp4', labels_out=folder)
     with pytest.raises(ValueError, match='videos are written as'):
         by_color(folder, first_mask=masks[0], out=tmp_path / 'o.gif')
-    with pytest.raises(ValueError, match='the config has no model'):
-        LabelPropagationInferencer(Config(dict(model=dict())), 'random')
-    with pytest.raises(ValueError, match='needs the config'):
-        LabelPropagationInferencer(None, 'random')
-    with pytest.raises(FileNotFoundError, match=r'the config none\.py does not exist'):
-        LabelPropagationInferencer('none.py', 'random')
+    with pytest.raises(UserError, match='give the weights too'):
+        LabelPropagationInferencer(str(config))
+    with pytest.raises(UserError, match=r'the config none\.py does not exist'):
+        LabelPropagationInferencer('none.py:random')
     with pytest.raises(ValueError, match="unknown protocol 'x'"):
-        LabelPropagationInferencer(config, 'random', protocol='x')
+        LabelPropagationInferencer(f'{config}:random', protocol='x')

@@ -56,7 +56,7 @@ def test_an_object_that_cannot_be_followed_is_named_on_stderr(clip, tmp_path, ca
     line = printed.err.splitlines()[0]  # the progress of a slow machine follows
     assert line.startswith('tools/propagate.py: object 5 cannot be followed: smaller than a cell')
     assert '8x8 pixels of the video; at stride' in line
-    assert run(video, *options, '--stride', 1, '--out', tmp_path / 'o.mp4') == 0
+    assert run(video, *options, '--encoder', 'color@stride=1', '--out', tmp_path / 'o.mp4') == 0
     assert 'cannot be followed' not in capsys.readouterr().err
 
 
@@ -66,8 +66,8 @@ def test_a_part_of_a_folder_with_points_and_an_encoder(tmp_path):
     cfg.custom_imports.imports = ['mmvideomac']
     cfg.dump(tmp_path / 'tiny.py')
     (tmp_path / 'p.json').write_text('{"a": [21, 21]}')
-    options = ['--start', 1, '--max-frames', 2, '--protocol', 'crw', '--stage', 1, 2]
-    options += ['--config', tmp_path / 'tiny.py', '--checkpoint', 'random']
+    options = ['--start', 1, '--max-frames', 2, '--protocol', 'crw']
+    options += ['--encoder', f'{tmp_path}/tiny.py:random@stage=1+2']
     options += ['--labels-out', tmp_path / 'tracks.json', '--out', tmp_path / 'o.mp4']
     assert run(tmp_path / 'frames', '--points', tmp_path / 'p.json', *options) == 0
     tracks = json.loads((tmp_path / 'tracks.json').read_text())
@@ -119,14 +119,13 @@ def test_an_interrupted_run_keeps_what_was_written(clip, tmp_path, monkeypatch, 
         (['{clip}', '--first-mask={mask}', '--out={clip}'], 'is, or holds, an input'),
         (['{clip}', '--first-mask={mask}', '--labels-out=.'], 'is, or holds, an input'),
         (['{clip}', '--first-mask={mask}', '--out=o.gif'], 'are written as .mp4'),
-        (['{clip}', '--first-mask={mask}', '--config=c.py'], '--config needs --checkpoint'),
-        (['{clip}', '--first-mask={mask}', '--checkpoint=random'], 'random needs the config'),
+        (['{clip}', '--first-mask={mask}', '--encoder=c.py'], 'c.py: give the weights too'),
         (
-            ['{clip}', '--first-mask={mask}', '--config=c.py', '--checkpoint=other.pth'],
+            ['{clip}', '--first-mask={mask}', '--encoder=c.py:other.pth'],
             'other.pth holds no usable encoder',
         ),
         (
-            ['{clip}', '--first-mask={mask}', '--config=c.py', '--checkpoint=none.pth'],
+            ['{clip}', '--first-mask={mask}', '--encoder=c.py:none.pth'],
             'the checkpoint none.pth does not exist',
         ),
     ],

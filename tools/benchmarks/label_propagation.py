@@ -19,11 +19,11 @@ from multiprocessing import get_context
 import torch
 import torch.nn.functional as F
 from common import make_parser, parse_args, report, summarise, time_interleaved
-from memory import ResidentMemory
 from torch import Tensor
 
 from mmvideomac.evaluation import PROTOCOLS, LabelPropagator, PropagationRules, get_protocol
 from mmvideomac.utils.errors import UserError, reports_errors
+from mmvideomac.utils.memory import ResidentMemory
 
 #: Clip lengths at which memory is measured, beyond the frames that fill the context.
 SHORT, LONG = 2, 20

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from common import make_parser, parse_args, report, summarise, time_interleaved
 from encoders import installed_backends
-from memory import ResidentMemory, allocated_peak
+from memory import allocated_peak
 from mmengine.config import Config
 from mmengine.dataset import default_collate
 from mmengine.optim import build_optim_wrapper
@@ -30,6 +30,7 @@ from mmvideomac.datasets.frame_pair_dataset import crop_size
 from mmvideomac.registry import MODELS, TRANSFORMS
 from mmvideomac.utils.errors import UserError, reports_errors
 from mmvideomac.utils.logging import quiet
+from mmvideomac.utils.memory import ResidentMemory
 
 DEFAULT_CONFIG = Path(__file__).parents[2] / 'configs' / 'videomac_cnxv2t_yt18.py'
 

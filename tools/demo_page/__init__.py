@@ -1,0 +1,1 @@
+"""The page of ``tools/demo.py``, in gradio."""
