@@ -39,6 +39,7 @@ HEADINGS = {
     'Loops': ('engine.loops',),
     'Optimiser': ('engine.optim_wrapper',),
     'Metrics': ('evaluation.metrics',),
+    'Experiment trackers': ('visualization.vis_backends',),
 }
 #: What the Runner gives to a loop or a sampler, and positional arguments.
 GIVEN = {'runner', 'dataloader', 'evaluator', 'dataset', 'args'}
