@@ -43,7 +43,9 @@ def visualizer(tmp_path, monkeypatch):
 def test_mlflow(visualizer):
     mlflow = visualizer.mlflow
     mlflow.set_tracking_uri.assert_called_once_with('sqlite:///work_dirs/mlflow.db')
-    mlflow.create_experiment.assert_called_once()
+    mlflow.create_experiment.assert_called_once_with(
+        'videomac', artifact_location='work_dirs/mlflow'
+    )
     (image, path), _ = mlflow.log_image.call_args
     assert path == 'reconstruction/00001000.png' and image is IMAGE
     renamed = {'loss': 0.5, 'davis/J_F': 40.0, 'jhmdb/PCK_0.1': 30.0}
