@@ -35,6 +35,8 @@ from mmvideomac.registry import DATASETS, MODELS
 from mmvideomac.utils.errors import UserError, reports_errors
 from mmvideomac.utils.run_tool import run_tool, train
 from mmvideomac.visualization import write_report
+from mmvideomac.visualization.curves import read_run
+from mmvideomac.visualization.report import contact_sheet
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = ROOT / 'configs' / 'videomac_quickstart_cpu.py'
@@ -203,8 +205,14 @@ def run(args: argparse.Namespace) -> int:
 
     print('5/5  Report', flush=True)
     steps = next_steps(config, checkpoint, videos[0], args)
-    report = write_report(
-        args.out / 'run', args.out / 'report.html', 'VideoMAC quickstart', steps, evaluation
+    report = args.out / 'report.html'
+    write_report(
+        [read_run(args.out / 'run')],
+        report,
+        'VideoMAC quickstart',
+        next_steps=steps,
+        evaluation=evaluation,
+        videos=contact_sheet(dataset),
     )
     print(f'\nReport: {report}\n')
     for text, command in steps:

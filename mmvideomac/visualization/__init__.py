@@ -10,9 +10,12 @@ from .overlay import overlay_masks, overlay_points
 from .propagation import draw_propagation
 from .reconstruction import draw_reconstruction
 from .report import write_report
+from .vis_backends import MLflowVisBackend, WandbVisBackend
 
 __all__ = [
     'EncodedFrames',
+    'MLflowVisBackend',
+    'WandbVisBackend',
     'draw_affinity',
     'draw_components',
     'draw_curves',

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import takewhile
 from math import ceil, inf, isfinite
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from mmengine.config import Config
 
@@ -19,6 +23,20 @@ UNWEIGHTED = 'L_c'
 _LOG = 'vis_data/scalars.json'
 #: Fewer points are marked.
 _FEW = 10
+_PICTURE = re.compile(r'(.+)_(\d+)\.png')
+
+
+class Start(NamedTuple):
+    """Of a run, which has several if it was interrupted.
+
+    Attributes:
+        first, last (float): Iterations that were logged first and last, infinite if none was.
+        folder (Path): Of the log and of pictures, ``<time>/vis_data``.
+    """
+
+    first: float
+    last: float
+    folder: Path
 
 
 @dataclass(frozen=True)
@@ -29,18 +47,17 @@ class Run:
         name (str): in the legend.
         records (list[dict]): of the whole run; one without ``iter`` is of a
             validation, whose ``step`` counts epochs if training does.
-        starts (list[tuple[float, Path]]): of an interrupted run several: the iteration that
-            was logged first, and the folder of the log.
+        starts (list[Start]): of an interrupted run several.
     """
 
     name: str
     records: list[dict]
-    starts: list[tuple[float, Path]]
+    starts: list[Start]
 
     @property
     def config(self) -> Path:
         """What mmengine dumped beside the newest log."""
-        return self.starts[-1][1] / 'config.py'
+        return self.starts[-1].folder / 'config.py'
 
     @cached_property
     def keys(self) -> list[str]:
@@ -94,14 +111,20 @@ class Run:
         places, values = zip(*points, strict=True)
         return np.array(places), np.array(values)
 
-    def pictures(self, name: str) -> list[tuple[int, Path]]:
-        """Iterations and files of the pictures of a name that were drawn, in order."""
-        files = {}
-        for start, folder in self.starts:
-            files = {iteration: file for iteration, file in files.items() if iteration < start}
-            for file in folder.glob(f'vis_image/{name}_*.png'):
-                files[int(file.stem.rpartition('_')[2])] = file
-        return sorted(files.items())
+    @cached_property
+    def pictures(self) -> dict[str, list[tuple[int, Path]]]:
+        """Name -> iterations and files of the pictures that were drawn, in order."""
+        found = {}
+        for start in self.starts:
+            # What a resumed run does anew.
+            found = {place: file for place, file in found.items() if place[1] < start.first}
+            for file in start.folder.glob('vis_image/*.png'):
+                if match := _PICTURE.fullmatch(file.name):
+                    found[match[1], int(match[2])] = file
+        pictures = {}
+        for name, iteration in sorted(found):
+            pictures.setdefault(name, []).append((iteration, found[name, iteration]))
+        return pictures
 
     def _place(self, record: dict, axis: str) -> float:
         by_epoch = 'iter' not in record and self.epoch_length is not None
@@ -145,9 +168,9 @@ def read_run(path: str | Path, name: str | None = None) -> Run:
     for log in logs:
         # A start that was ended before it logged anything changes nothing.
         if later := _read_records(log):
-            start = next((record['iter'] for record in later if 'iter' in record), inf)
-            records = _before(records, start) + later
-            starts.append((start, log.parent))
+            iterations = [record['iter'] for record in later if 'iter' in record] or [inf]
+            records = _before(records, iterations[0]) + later
+            starts.append(Start(iterations[0], iterations[-1], log.parent))
     if not records:
         raise ValueError(f'{logs[-1]} is no log of mmengine, or nothing was logged yet')
     folder = path.parent.parent if path.is_file() else path
@@ -194,22 +217,49 @@ def draw_curves(runs: Sequence[Run], keys: Sequence[str], axis: str | None = Non
     short = [run.name for run in runs if run.epoch_length is None]
     if axis == 'epoch' and short:
         raise ValueError(f'{short[0]} logged no second epoch: draw over iterations')
-    axis = axis or ('iteration' if short else 'epoch')
+    axis = axis or common_axis(runs)
     panels = [(None, runs, keys)] if len(runs) == 1 else [(key, runs, [key]) for key in keys]
     rows = ceil(len(panels) / 3)
     columns = ceil(len(panels) / rows)
     figure = Figure(figsize=(5.6 * columns, 3.6 * rows), layout='constrained')
     for number, (title, runs, keys) in enumerate(panels, start=1):
         axes = figure.add_subplot(rows, columns, number)
-        for run in runs:
-            for key in keys:
-                label = run.name if len(runs) > 1 else key
-                places, values = run.series(key, axis)
-                # A single point has no line.
-                marker = 'o' if len(places) < _FEW else None
-                axes.plot(places, values, label=label, linewidth=1.4, marker=marker, markersize=3)
-        axes.set(xlabel=axis, title=title or runs[0].name)
-        axes.spines[['top', 'right']].set_visible(False)
-        axes.grid(alpha=0.25)
+        lines = [
+            Line(run.name if len(runs) > 1 else key, *run.series(key, axis))
+            for run in runs
+            for key in keys
+        ]
+        draw_lines(axes, lines, axis)
+        axes.set_title(title or runs[0].name)
         axes.legend(frameon=False, fontsize=8)
     return figure
+
+
+def common_axis(runs: Sequence[Run]) -> str:
+    """``'epoch'`` if every run has logged more than one, else ``'iteration'``."""
+    return 'iteration' if any(run.epoch_length is None for run in runs) else 'epoch'
+
+
+class Line(NamedTuple):
+    """A curve in a panel.
+
+    Attributes:
+        label, places, values: What is drawn.
+        style: Settings of matplotlib's lines.
+    """
+
+    label: str
+    places: np.ndarray
+    values: np.ndarray
+    style: Mapping = MappingProxyType({})
+
+
+def draw_lines(axes: Axes, lines: Sequence[Line], axis: str) -> None:
+    """Draw curves into a panel, over ``axis``."""
+    for label, places, values, style in lines:
+        # A single point has no line.
+        marker = 'o' if len(places) < _FEW else None
+        axes.plot(places, values, label=label, linewidth=1.4, marker=marker, markersize=3, **style)
+    axes.set_xlabel(axis)
+    axes.spines[['top', 'right']].set_visible(False)
+    axes.grid(alpha=0.25)

@@ -9,16 +9,21 @@ from functools import lru_cache
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 
-def render_page(template: str, title: str, **values: object) -> str:
+def render_page(template: str, title: str, refresh: float | None = None, **values: object) -> str:
     """A page for any screen, light and dark, and for paper.
 
     Args:
         template: File in ``templates/`` that extends ``base.html``.
         title: Heading.
+        refresh: Seconds after which the page loads itself again.
         **values: What the template names. Text is escaped; ``markupsafe.Markup`` is not.
     """
     date = datetime.now().strftime('%d %B %Y, %H:%M')
-    return _environment().get_template(template).render(title=title, date=date, **values)
+    return (
+        _environment()
+        .get_template(template)
+        .render(title=title, date=date, refresh=refresh, **values)
+    )
 
 
 def data_uri(data: bytes, kind: str) -> str:

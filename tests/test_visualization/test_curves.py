@@ -60,7 +60,10 @@ def test_pictures_of_a_resumed_run(tmp_path):
         folder.mkdir()
         for iteration in iterations:
             (folder / f'a_b_{iteration}.png').touch()
-    pictures = read_run(tmp_path).pictures('a_b')
+    (tmp_path / '20260101_000000/vis_data/vis_image/a_b_3_7.png').touch()
+    found = read_run(tmp_path).pictures
+    assert found.keys() == {'a_b', 'a_b_3'}
+    pictures = found['a_b']
     assert [iteration for iteration, _ in pictures] == [0, 50, 100, 150]
     assert [path.name for _, path in pictures][::3] == ['a_b_0.png', 'a_b_150.png']
 

@@ -25,7 +25,7 @@ MARK = '<!-- What follows is made by tools/misc/config_reference.py -->\n'
 #: Heading -> what the modules of its components begin with, below ``mmvideomac``.
 HEADINGS = {
     'Method': ('models.pretrainers',),
-    'Encoders': ('models.backbones',),
+    'Encoders': ('models.backbones', 'evaluation.library_encoders'),
     'Decoder': ('models.heads',),
     'Masks': ('models.maskers',),
     'Losses': ('models.losses',),
@@ -39,6 +39,7 @@ HEADINGS = {
     'Loops': ('engine.loops',),
     'Optimiser': ('engine.optim_wrapper',),
     'Metrics': ('evaluation.metrics',),
+    'Experiment trackers': ('visualization.vis_backends',),
 }
 #: What the Runner gives to a loop or a sampler, and positional arguments.
 GIVEN = {'runner', 'dataloader', 'evaluator', 'dataset', 'args'}

@@ -1,0 +1,68 @@
+"""The trackers of docs/pretrain.md get what they take: stand-ins record what mmengine calls."""
+
+import sys
+from types import SimpleNamespace
+from unittest.mock import MagicMock
+
+import numpy as np
+import pytest
+from mmengine.config import Config
+from mmengine.registry import VISUALIZERS, DefaultScope
+
+from tests.test_docs.pages import listings
+from tests.test_engine.tiny import REPOSITORY
+
+SCALARS = {'loss': 0.5, 'davis/J&F': 40.0, 'jhmdb/PCK@0.1': 30.0}
+IMAGE = np.zeros((4, 6, 3), np.uint8)
+(DOCUMENTED,) = (
+    text for text in listings(REPOSITORY / 'docs/pretrain.md', 'python') if 'VisBackend' in text
+)
+
+
+@pytest.fixture
+def visualizer(tmp_path, monkeypatch):
+    """The documented visualizer, with stand-ins for both trackers."""
+    for name in ('mlflow', 'wandb'):
+        monkeypatch.setitem(sys.modules, name, MagicMock())
+    sys.modules['mlflow'].get_experiment_by_name.return_value = None
+    config = DOCUMENTED.replace("'configs/", f"'{REPOSITORY.as_posix()}/configs/")
+    (tmp_path / 'config.py').write_text(config)
+    cfg = Config.fromfile(tmp_path / 'config.py')
+    cfg.work_dir = str(tmp_path)
+    settings = dict(cfg.visualizer, name=tmp_path.name, save_dir=str(tmp_path))
+    with DefaultScope.overwrite_default_scope('mmvideomac'):
+        visualizer = VISUALIZERS.build(settings)
+    visualizer.add_config(cfg)
+    visualizer.add_image('reconstruction', IMAGE, 1000)
+    visualizer.add_scalars(SCALARS, step=7)
+    visualizer.add_scalar('vip/mIoU', 3.0, step=8)
+    visualizer.close()
+    return SimpleNamespace(mlflow=sys.modules['mlflow'], wandb=sys.modules['wandb'], cfg=cfg)
+
+
+def test_mlflow(visualizer):
+    mlflow = visualizer.mlflow
+    mlflow.set_tracking_uri.assert_called_once_with('sqlite:///work_dirs/mlflow.db')
+    mlflow.create_experiment.assert_called_once_with(
+        'videomac', artifact_location='work_dirs/mlflow'
+    )
+    (image, path), _ = mlflow.log_image.call_args
+    assert path == 'reconstruction/00001000.png' and image is IMAGE
+    renamed = {'loss': 0.5, 'davis/J_F': 40.0, 'jhmdb/PCK_0.1': 30.0}
+    mlflow.log_metrics.assert_called_once_with(renamed, 7)
+    mlflow.log_metric.assert_called_once_with('vip/mIoU', 3.0, 8)
+    mlflow.log_params.assert_called_once()
+    mlflow.end_run.assert_called_once()
+
+
+def test_wandb(visualizer, tmp_path):
+    wandb = visualizer.wandb
+    settings = wandb.init.call_args.kwargs
+    assert settings['mode'] == 'offline' and settings['dir'].startswith(str(tmp_path))
+    wandb.define_metric.assert_called_once_with(name='*', step_metric='iter')
+    wandb.config.update.assert_called_once_with(visualizer.cfg.to_dict(), allow_val_change=False)
+    wandb.run.log_code.assert_not_called()
+    wandb.Image.assert_called_once_with(IMAGE)
+    logged = [call.args[0] for call in wandb.log.call_args_list]
+    assert [*logged[0]] == ['reconstruction'] and logged[1:] == [SCALARS, {'vip/mIoU': 3.0}]
+    wandb.join.assert_called_once()
