@@ -1,6 +1,7 @@
 """The model index says what the configs are, and whose the figures are."""
 
 import functools
+import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from mmengine.registry import DefaultScope
 from modelindex.load_model_index import load as load_index
 from torch.func import functional_call
 
+from mmvideomac.checkpoint.model_index import find_weights, named_weights
 from mmvideomac.models.complexity import count_flops
 from mmvideomac.registry import MODELS
 
@@ -19,9 +21,11 @@ IMPORTS = load(ROOT / 'model-index.yml')['Import']
 MODELS_OF_FILES = {
     model['Name']: model for path in IMPORTS for model in load(ROOT / path)['Models']
 }
+RELEASED = {name: model for name, model in MODELS_OF_FILES.items() if 'Encoder' in model}
+OURS = {name: model for name, model in MODELS_OF_FILES.items() if name not in RELEASED}
 PRETRAINED = {
     name: model
-    for name, model in MODELS_OF_FILES.items()
+    for name, model in OURS.items()
     if not model['Config'].startswith('configs/benchmarks/')
 }
 
@@ -36,12 +40,13 @@ def test_model_index_is_one_by_its_own_library():
     index.build_models_with_collections()
     assert not index.check(silent=True), index.check_errors
     assert [model.name for model in index.models] == list(MODELS_OF_FILES)
-    (collection,) = index.collections
-    assert {model.in_collection for model in index.models} == {collection.name}
+    names = [collection.name for collection in index.collections]
+    assert names == ['VideoMAC', 'FCMAE']
+    assert {model.in_collection for model in index.models} == set(names)
 
 
 def test_every_pretraining_config_is_there_once():
-    configs = [ROOT / model['Config'] for model in MODELS_OF_FILES.values()]
+    configs = [ROOT / model['Config'] for model in OURS.values()]
     assert len(set(configs)) == len(configs)
     assert all(path.is_file() for path in configs)
     folders = (ROOT / 'configs', ROOT / 'configs' / 'ablations')
@@ -49,8 +54,9 @@ def test_every_pretraining_config_is_there_once():
 
 
 def test_figures_are_marked_as_the_papers():
-    for name, model in MODELS_OF_FILES.items():
-        assert model['Weights'] is None, name  # results of ours come with weights
+    for name, model in OURS.items():
+        if model['Weights']:  # whose results are measured
+            continue
         for result in model['Results'] or []:
             assert result['Source'].startswith('the paper, Table '), name
 
@@ -93,3 +99,20 @@ def test_metadata_is_that_of_the_config(name):
     assert metadata['Batch Size'] == cfg.total_batch_size
     own = 'youtube_vos' not in cfg.train_dataloader.dataset.data_root
     assert own == (metadata['Training Data'] != 'YouTube-VOS 2018')
+
+
+# The two largest take gigabytes.
+@pytest.mark.parametrize('name', [n for n in RELEASED if 'large' not in n and 'huge' not in n])
+def test_released_weights(name):
+    model = RELEASED[name]
+    cost = parameters_and_flops(str(model['Encoder']))
+    assert (model['Metadata']['Parameters'], model['Metadata']['FLOPs']) == cost
+    assert model['License']
+
+
+@pytest.mark.parametrize('name', named_weights())
+def test_weights_are_behind_addresses(name):
+    weights = find_weights(name)
+    assert weights.url.startswith('https://')
+    if name in OURS:
+        assert re.fullmatch('[0-9a-f]{64}', weights.sha256)

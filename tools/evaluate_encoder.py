@@ -5,6 +5,7 @@ python tools/evaluate_encoder.py CHECKPOINT CONFIG:random color --davis data/dav
 
 An ENCODER is one of
     CHECKPOINT                 of a pre-training run; its config is inside
+    WEIGHTS                    of the model index by name, e.g. convnextv2_tiny_fcmae
     CONFIG:CHECKPOINT          the encoder of a config of pre-training, of mmpretrain, or of
                                configs/benchmarks/
     CONFIG:random              the same as initialised

@@ -19,6 +19,7 @@ os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
+from mmvideomac.engine.fit_to_data import fit_to_data
 from mmvideomac.engine.launch import prepare
 from mmvideomac.utils.config import load_config
 from mmvideomac.utils.errors import REPORTED_ERRORS, reports_errors
@@ -96,7 +97,8 @@ def run(args: argparse.Namespace) -> None:
         ValueError, OSError, FloatingPointError: for data, files and settings at fault.
     """
     cfg = merge_args(load_config(args.config, args.cfg_options), args)
-    notes = prepare(cfg, args.resume, args.device)
+    notes = fit_to_data(cfg, args.resume) if cfg.get('fit_to_data') else []
+    notes += prepare(cfg, args.resume, args.device)
     runner = Runner.from_cfg(cfg)
     for note in notes:
         runner.logger.info(note)

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from mmvideomac.checkpoint.encoder_config import encoder_config, encoder_configs, saved_config
-from mmvideomac.checkpoint.files import read_checkpoint
+from mmvideomac.checkpoint.files import SCHEME, read_checkpoint
 from mmvideomac.checkpoint.loading import find_encoder, load_state_dict_strictly
+from mmvideomac.checkpoint.model_index import find_weights, is_in_index
 from mmvideomac.models.backbones.sparse_stages import check_choice
 from mmvideomac.registry import MODELS
 from mmvideomac.utils.config import PREFIX, find_config
@@ -52,15 +53,18 @@ def get_encoder(
         >>> get_encoder('convnextv2_tiny', out_indices=(0, 1, 2, 3))
         >>> get_encoder('work_dirs/videomac_cnxv2s_yt18/epoch_100.pth', network='target')
         >>> get_encoder('mmvideomac::videomac_cnxv2s_yt18.py', checkpoint='weights.pth')
+        >>> get_encoder('convnextv2_atto_fcmae')
 
     Args:
-        source: A name of :func:`list_encoders`; a config, as ``Config``, file or
-            ``'mmvideomac::...'``, whose ``model.backbone`` is taken; or a checkpoint
-            that holds its config: of pre-training, or published for mmpretrain.
+        source: A name of :func:`list_encoders`, as initialised; a name of weights in the
+            model index (:func:`~mmvideomac.checkpoint.model_index.named_weights`), which are
+            downloaded once; a config, as ``Config``, file or ``'mmvideomac::...'``, whose
+            ``model.backbone`` is taken; or a checkpoint that holds its config: of
+            pre-training, or published for mmpretrain.
         checkpoint: Weights for the encoder of a name or a config: a file of a
-            pre-training or any other OpenMMLab model with this encoder, or of the encoder
-            alone. All of them must fit. Without, the initialisation that training
-            starts from.
+            pre-training or any other OpenMMLab model with this encoder, of the encoder
+            alone, or ``'mmvideomac://NAME'`` of the model index. All of them must fit.
+            Without, the initialisation that training starts from.
         network: Of pre-training: ``'online'``, or ``'target'``, its moving average.
         **overrides: Arguments of the encoder's class in place of those of the config:
             ``out_indices``, ``drop_path_rate``, ``frozen_stages``, ``sparse_backend``, ...
@@ -78,11 +82,14 @@ def get_encoder(
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: for an unknown encoder, a checkpoint that is incomplete, holds other
-            objects than weights, has no config or is of another encoder.
+        ValueError: for an unknown name, a checkpoint that is incomplete, holds other
+            objects than weights, has no config or is of another encoder, or cannot be
+            downloaded.
         TypeError: for an override that the encoder has no such argument for.
     """
     check_choice('network', network, ('online', 'target'))
+    if isinstance(source, str) and is_in_index(source):
+        source = find_weights(source).address
     if _is_checkpoint(source):
         if checkpoint is not None:
             raise ValueError(f'two checkpoints, {source} and {checkpoint}: give a name or a config')
@@ -150,6 +157,8 @@ def _name(source: str | Path | Config) -> str:
 def _is_checkpoint(source: str | Path | Config) -> bool:
     if isinstance(source, Config) or str(source).startswith(PREFIX):
         return False
+    if str(source).startswith(SCHEME):
+        return True
     suffix = Path(source).suffix
     return suffix in _CHECKPOINT_SUFFIXES or (
         suffix not in _CONFIG_SUFFIXES and Path(source).is_file()

@@ -17,6 +17,8 @@ from mmvideomac.registry import MODELS
 from mmvideomac.utils.config import load_config
 from mmvideomac.utils.errors import UserError
 
+from .model_index import named_weights
+
 
 def read_backbone(path: str | Path, options: dict | None = None) -> dict:
     """``model.backbone`` of a config file.
@@ -48,7 +50,7 @@ def encoder_config(name: str) -> dict:
     """
     configs = encoder_configs()
     if name not in configs:
-        close = get_close_matches(name, configs)
+        close = get_close_matches(name, [*configs, *named_weights()])
         advice = f'do you mean {" or ".join(close)}?' if close else f'choose from {list(configs)}'
         raise ValueError(f'unknown encoder {name!r}; {advice}')
     return configs[name]

@@ -15,7 +15,12 @@ from types import ModuleType
 
 import torch
 from mmengine.logging import print_log
+from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor
+
+#: What names of weights in the model index begin with
+#: (:mod:`~mmvideomac.checkpoint.model_index`).
+SCHEME = 'mmvideomac://'
 
 
 def is_complete(path: str | Path) -> bool:
@@ -80,7 +85,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
 
 
 def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:
-    """State dict and ``meta`` of a checkpoint file, or of one behind a URL.
+    """State dict and ``meta`` of a checkpoint file, behind a URL, or ``mmvideomac://NAME``.
 
     Args:
         path: Of mmengine, plain (also below ``model``, ``online_state_dict``, ``teacher`` or
@@ -123,6 +128,8 @@ def read_meta(path: str | Path) -> dict:
 
 
 def _unpickle(path: str | Path, mmap: bool = False) -> object:
+    if str(path).startswith(SCHEME):
+        return CheckpointLoader.load_checkpoint(str(path), 'cpu')
     remote = '://' in str(path)
     if not remote and not Path(path).is_file():
         raise FileNotFoundError(f'the checkpoint {path} does not exist')

@@ -1,5 +1,6 @@
 """Data sets of frame pairs, labelled clips and images; readers, samplers and transforms."""
 
+from .cycle_clips import CycleClip, CycleClipDataset
 from .extract_frames import extract_frames
 from .frame_pair_dataset import FramePairDataset
 from .image_folder import ImageFolder
@@ -16,6 +17,8 @@ from .video_subset import write_subset
 __all__ = [
     'AllPairs',
     'ApplyToFrames',
+    'CycleClip',
+    'CycleClipDataset',
     'DAVISDataset',
     'DecordReader',
     'EpochSampler',

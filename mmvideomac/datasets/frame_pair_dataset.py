@@ -53,6 +53,8 @@ class FramePairDataset(BaseDataset):
         ann_file: Text file that names the videos to use, one per line; relative
             to the data root or to the working directory. Empty uses all. See
             :func:`~mmvideomac.datasets.video_list.select_videos`.
+        exclude: Videos to leave out, by their paths below the data root: those that are
+            held back for a probe.
         pipeline: Transforms.
         sampling: ``dict(type='all_pairs', gap=1)`` or ``dict(type='per_video',
             repeats=1, gap=(low, high))`` or ``gap_seconds=(low, high)``. See
@@ -77,6 +79,7 @@ class FramePairDataset(BaseDataset):
         self,
         data_root: str | Sequence[str],
         ann_file: str = '',
+        exclude: Sequence[str] = (),
         pipeline: Sequence[dict | Callable] = (),
         sampling: dict | None = None,
         readers: dict | None = None,
@@ -94,6 +97,7 @@ class FramePairDataset(BaseDataset):
             kind: VIDEO_READERS.build(cfg)
             for kind, cfg in {**DEFAULT_READERS, **(readers or {})}.items()
         }
+        self.exclude = set(exclude)
         self._reported = set()
         super().__init__(
             ann_file=ann_file,
@@ -172,7 +176,11 @@ class FramePairDataset(BaseDataset):
         return data_list
 
     def filter_data(self) -> list[dict]:
-        """Leave out the videos that are too short for the sampling; name those of small frames."""
+        """Leave out what is excluded or too short for the sampling; name videos of small frames."""
+        if self.exclude:
+            self.data_list = [i for i in self.data_list if self.name_of(i) not in self.exclude]
+            if not self.data_list:
+                raise ValueError('exclude leaves no video')
         unknown = [info['path'] for info in self.data_list if info['fps'] is None]
         if self.sampling.needs_fps and unknown:
             raise ValueError(
@@ -244,6 +252,12 @@ class FramePairDataset(BaseDataset):
         del info['sample_idx']
         return info
 
+    def name_of(self, info: dict) -> str:
+        """Path below the data root of what :meth:`get_video_info` tells of a video."""
+        # Of roots inside each other the innermost one, whatever their order.
+        name = min((os.path.relpath(info['path'], root) for root in self._roots), key=len)
+        return Path(name).as_posix()
+
     @property
     @force_full_init
     def fingerprint(self) -> dict[str, int | str]:
@@ -254,11 +268,9 @@ class FramePairDataset(BaseDataset):
         """
         digest = hashlib.sha256()
         for info in map(self.get_video_info, range(self.num_videos)):
-            # Of roots inside each other the innermost one, whatever their order.
-            name = min((os.path.relpath(info['path'], root) for root in self._roots), key=len)
             facts = [info[key] for key in ('reader', 'num_frames', 'height', 'width')]
             fps = info['fps'] if self.sampling.uses_fps else None
-            digest.update(json.dumps([Path(name).as_posix(), *facts, fps]).encode())
+            digest.update(json.dumps([self.name_of(info), *facts, fps]).encode())
         sampling = dict(type=type(self.sampling).__name__, **vars(self.sampling))
         return {
             'videos': self.num_videos,

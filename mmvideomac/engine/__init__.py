@@ -13,7 +13,7 @@ from .hooks import (
     SyncRunningStatsHook,
     ThroughputHook,
 )
-from .loops import LabelPropagationProbeLoop, ResumableTrainLoop
+from .loops import CycleProbeLoop, LabelPropagationProbeLoop, ResumableTrainLoop
 from .optim_steps import OptimStepSchedulerHook
 from .optim_wrapper import (
     CPUAmpOptimWrapper,
@@ -26,6 +26,7 @@ __all__ = [
     'AtomicCheckpointHook',
     'CPUAmpOptimWrapper',
     'ClassCountCheckHook',
+    'CycleProbeLoop',
     'EMATargetHook',
     'FiniteAmpOptimWrapper',
     'FiniteOptimWrapper',

@@ -321,6 +321,7 @@ def _share_data(
     readers = loader.dataset.get('readers')
     num_workers = loader.get('num_workers', 0) if num_workers is None else num_workers
     for cfg in (draft.cfg for draft in drafts):
+        cfg.fit_to_data = None  # it would choose other work
         dataset = cfg.train_dataloader.dataset
         dataset.pipeline = [copy.deepcopy(crop), dataset.pipeline[-1]]
         dataset.update(data_root=data_root, ann_file=ann_file, readers=copy.deepcopy(readers))

@@ -8,11 +8,14 @@ from mmengine.device import get_device
 from mmengine.dist import all_gather_object
 from mmengine.evaluator import Evaluator
 from mmengine.runner import EpochBasedTrainLoop, Runner, ValLoop
+from mmpretrain.structures import DataSample
 from torch.utils.data import DataLoader
 
 from mmvideomac.datasets import VideoReadError
+from mmvideomac.evaluation import LabelPropagation
 from mmvideomac.models.wrappers import unwrap_model
 from mmvideomac.registry import LOOPS, MODELS
+from mmvideomac.utils.logging import quiet
 
 from .optim_steps import accumulated_iterations, count_schedules_in_optim_steps
 
@@ -132,6 +135,7 @@ class LabelPropagationProbeLoop(ValLoop):
         **settings,
     ) -> None:
         super().__init__(runner, dataloader, evaluator)
+        self.settings = settings
         cfg = runner.cfg.model
         pixels = cfg.get('data_preprocessor') or {}
         for name in ('mean', 'std'):
@@ -185,7 +189,7 @@ class LabelPropagationProbeLoop(ValLoop):
                 self._copy_weights()
                 self.model.to(get_device())
                 for batch in self.dataloader:
-                    self.evaluator.process(self.model.val_step(batch), batch)
+                    self.evaluator.process(self.predict(self.model, batch), batch)
         except (ValueError, OSError, VideoReadError) as error:
             return str(error)
         except Exception:  # nothing here is worth days of training
@@ -194,5 +198,76 @@ class LabelPropagationProbeLoop(ValLoop):
             self.model.cpu()
         return None
 
+    def predict(self, model: LabelPropagation, batch: dict) -> list[DataSample]:
+        """The samples of a batch with predictions."""
+        return model.val_step(batch)
+
     def _copy_weights(self) -> None:
         self.model.load_state_dict(unwrap_model(self.runner.model).state_dict())
+
+
+@LOOPS.register_module()
+class CycleProbeLoop(LabelPropagationProbeLoop):
+    """Points followed forward and back, as the validation of a pre-training without labels.
+
+    The clips are those of :class:`~mmvideomac.datasets.cycle_clips.CycleClipDataset`, whose
+    window moves, so that features which see nothing return no point. Before training the log
+    tells what mere colours and the encoder as initialised score: learning is to get above them.
+    All else is as in :class:`LabelPropagationProbeLoop`.
+
+    Args:
+        runner, dataloader, evaluator, stride_method, **settings: As there; the ``task`` is
+            ``'points'``, and the default ``protocol`` ``'crw'``.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        dataloader: DataLoader | dict,
+        evaluator: Evaluator | dict | list,
+        protocol: str = 'crw',
+        **settings,
+    ) -> None:
+        size = runner.cfg.val_dataloader.dataset.get('short_side', 224)
+        settings = dict(settings, task='points', protocol=protocol, input_size=size)
+        super().__init__(runner, dataloader, evaluator, **settings)
+        scores = self._score_baselines()
+        runner.logger.info(
+            'Points that return: '
+            + ', '.join(f'{value:.1f} % by {name}' for name, value in scores.items())
+            + '. What is learnt shows in cycle/returned above both.'
+        )
+
+    def predict(self, model: LabelPropagation, batch: dict) -> list[DataSample]:
+        """The samples with ``pred_points``, (2, J), where the points end."""
+        for clip, sample in zip(batch['inputs'], batch['data_samples'], strict=True):
+            *_, middle = model.follow_points(clip.there, sample.first_label)
+            visible = middle.where(middle >= 0, torch.nan)
+            *_, end = model.follow_points(clip.back, visible)
+            sample.set_data(dict(pred_points=end))
+        return batch['data_samples']
+
+    @torch.no_grad()
+    def _score_baselines(self) -> dict[str, float]:
+        """Share of points that return, in percent."""
+        stride = self.model.extractor.stride
+        colors = dict(
+            type='LabelPropagation',
+            backbone=dict(type='MeanColor', stride=stride),
+            **(self.settings | dict(stage=1, stride=stride, stride_method='native')),
+        )
+        scores = {}
+        with torch.random.fork_rng(devices=[]), quiet():
+            torch.manual_seed(self.runner.seed)
+            models = {'colours': MODELS.build(colors), 'the encoder as initialised': self.model}
+            self.model.init_weights()
+            for name, model in models.items():
+                model.to(get_device()).eval()
+                for batch in self.dataloader:
+                    self.evaluator.process(self.predict(model, batch), batch)
+                model.cpu()
+                scores[name] = self.evaluator.evaluate(len(self.dataloader.dataset))[
+                    'cycle/returned'
+                ]
+            self._copy_weights()
+        return scores

@@ -1,6 +1,8 @@
 """Any encoder for label propagation, by one string.
 
 * ``CHECKPOINT``: one of ours, whose config is inside.
+* ``WEIGHTS``: a name of weights in the model index, ``convnextv2_tiny_fcmae`` or
+  ``mmvideomac://convnextv2_tiny_fcmae``, which are downloaded once.
 * ``CONFIG:CHECKPOINT`` and ``CONFIG:random``: the encoder of a config of pre-training, or of one
   of ``configs/benchmarks/``: a file, or ``mmvideomac::videomac_cnxv2s_yt18.py``.
 * ``NAME:CHECKPOINT`` and ``NAME:random``: one of :func:`mmvideomac.list_encoders`.
@@ -28,7 +30,8 @@ from mmpretrain.apis.model import ModelHub
 from mmpretrain.models.backbones import ConvNeXt, ResNet, VisionTransformer
 
 from mmvideomac.checkpoint.encoder_config import encoder_configs, saved_config
-from mmvideomac.checkpoint.files import is_complete, read_meta
+from mmvideomac.checkpoint.files import SCHEME, is_complete, read_meta
+from mmvideomac.checkpoint.model_index import find_weights, is_in_index, named_weights
 from mmvideomac.registry import MODELS
 from mmvideomac.utils.config import PREFIX, find_config, load_config
 from mmvideomac.utils.errors import UserError
@@ -185,6 +188,8 @@ def _option(spec: str, key: str, value: str) -> str | int | list[int]:
 
 def _parse(text: str) -> EncoderSource:
     library, _, rest = text.partition(':')
+    if text.startswith(SCHEME) or is_in_index(text):
+        return _of_named_weights(text)
     if text == 'color':
         return EncoderSource(text, text, {}, 'color')
     if library in _LIBRARIES:
@@ -206,12 +211,21 @@ def _parse(text: str) -> EncoderSource:
         raise UserError(f'{text}: of a URL the config is needed too: CONFIG:{text}')
     if '/' in text or Path(text).suffix in ('.pth', '.pt', '.safetensors'):
         raise UserError(f'the checkpoint {text} does not exist')
-    close = near(library, [*names, *_LIBRARIES, 'color'])
+    close = near(library, [*names, *named_weights(), *_LIBRARIES, 'color'])
     raise UserError(
-        f'unknown encoder {text!r}{close or ":"} Give a checkpoint, CONFIG:CHECKPOINT, '
-        'CONFIG:random, timm:NAME, torchvision:NAME, mmpretrain:NAME, a name of '
-        'mmvideomac.list_encoders(), or color'
+        f'unknown encoder {text!r}{close or ":"} Give a checkpoint, weights of the model index, '
+        'CONFIG:CHECKPOINT, CONFIG:random, timm:NAME, torchvision:NAME, mmpretrain:NAME, a name '
+        'of mmvideomac.list_encoders(), or color'
     )
+
+
+def _of_named_weights(text: str) -> EncoderSource:
+    weights = find_weights(text)
+    if weights.encoder is None:
+        model = _settings(load_config(weights.config), weights.name)
+    else:
+        model = dict(backbone=weights.encoder)
+    return replace(_source(text, model, weights.address), name=weights.name)
 
 
 def _of_library(text: str, library: str, name: str, weights: str) -> EncoderSource:

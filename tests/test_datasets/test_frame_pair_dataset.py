@@ -506,3 +506,15 @@ def test_overlapping_roots_count_once(tmp_path):
     make_frames(tmp_path / 'v/a/b', 4)
     dataset = FramePairDataset([str(tmp_path / 'v/a/b'), str(tmp_path / 'v')])
     assert dataset.num_videos == 2 and len(dataset) == 6
+
+
+def test_excluded_videos(tmp_path):
+    root = textured(tmp_path / 'data')
+    whole = FramePairDataset(str(root))
+    names = [whole.name_of(whole.get_video_info(i)) for i in range(whole.num_videos)]
+    assert len(names) == 3
+    rest = FramePairDataset(str(root), exclude=names[1:2])
+    kept = [rest.name_of(rest.get_video_info(i)) for i in range(rest.num_videos)]
+    assert kept == [names[0], names[2]] and rest.fingerprint != whole.fingerprint
+    with pytest.raises(ValueError, match='exclude leaves no video'):
+        FramePairDataset(str(root), exclude=names)

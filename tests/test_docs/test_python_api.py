@@ -38,7 +38,7 @@ def test_encoders():
 def test_calls_of_get_encoder():
     signature = inspect.signature(mmvideomac.get_encoder)
     calls = [node.value for node in ast.parse(block('get_encoder(')).body]
-    assert len(calls) == 5
+    assert len(calls) == 6
     for call in calls:
         arguments = [argument.value for argument in call.args]
         signature.bind(*arguments, **{k.arg: k.value.value for k in call.keywords})

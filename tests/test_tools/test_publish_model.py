@@ -1,10 +1,12 @@
 """tools/model_converters/publish_model.py and import_model.py, as a user starts them."""
 
+import json
 import re
 import shlex
 
 import pytest
 import torch
+import yaml
 
 from mmvideomac.checkpoint.encoder_config import build_encoder
 from tests.test_checkpoint.test_export.encoders import V1, random_encoder
@@ -104,4 +106,30 @@ def test_errors_are_one_message(run, files, tmp_path, capsys):
     ):
         assert run[tool](command) == 1
         assert re.search(message, capsys.readouterr().err)
+    assert not list(tmp_path.glob('enc*'))
+
+
+def test_card_and_row(run, files, tmp_path, capsys):
+    config, checkpoint = files
+    scores, metafile = tmp_path / 'results.json', tmp_path / 'metafile.yml'
+    row = dict(weights=checkpoint, task='vip', setting='videomac', clips=1, error=None)
+    scores.write_text(json.dumps([dict(row, metrics={'vip/mIoU': 33.3})]))
+    metafile.write_text('Models:\n  - Name: other\n')
+    options = ['--scores', str(scores), '--license', 'CC0', '--metafile', str(metafile)]
+    assert run['publish']([config, checkpoint, str(tmp_path / 'enc'), *options]) == 0
+    (card,) = tmp_path.glob('enc-*.md')
+    printed = capsys.readouterr().out
+    assert f'Model card: {card}.' in printed
+    assert 'mIoU 33.3' in card.read_text() and 'CC0' in card.read_text()
+    rows = {row['Name']: row for row in yaml.safe_load(metafile.read_text())['Models']}
+    assert rows['enc']['Weights'] == card.with_suffix('.pth').name
+    assert rows['enc'] == yaml.safe_load(printed.split('index:\n\n')[1])[0]
+
+
+def test_scores_of_another_checkpoint(run, files, tmp_path, capsys):
+    config, checkpoint = files
+    (tmp_path / 'results.json').write_text('[]')
+    options = ['--scores', str(tmp_path / 'results.json')]
+    assert run['publish']([config, checkpoint, str(tmp_path / 'enc'), *options]) == 1
+    assert 'the scores are not of' in capsys.readouterr().err
     assert not list(tmp_path.glob('enc*'))

@@ -1,6 +1,7 @@
 """Encoders in other libraries: their names, their models, files that they load."""
 
 from .import_weights import import_weights
+from .model_card import metafile_row, model_card, put_row, row_text, scores_of
 from .publish import Published, publish
 from .twin import LIBRARIES, Twin, build_twin
 from .verify import check_features
@@ -12,5 +13,10 @@ __all__ = [
     'build_twin',
     'check_features',
     'import_weights',
+    'metafile_row',
+    'model_card',
     'publish',
+    'put_row',
+    'row_text',
+    'scores_of',
 ]

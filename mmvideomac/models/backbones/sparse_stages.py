@@ -41,6 +41,7 @@ class SparseStages:
         super().__init__(*args, **kwargs)
         self.sparse_backend = sparse_backend
         self._plan = Planner()
+        self.register_load_state_dict_pre_hook(_take_own_part)
 
     def sparse_stages(self) -> Iterable[Sequence[nn.Module]]:
         """The layers of every stage that ``out_indices`` counts, in order."""
@@ -102,3 +103,15 @@ class SparseStages:
                 f'stride {self.stride}'
             )
         return VisiblePatches.from_dense(x, layout.to(x.device), self.sparse_backend)
+
+
+def _take_own_part(module: nn.Module, state_dict: dict, prefix: str, *_) -> None:
+    """Of the weights of a whole model, those of its encoder.
+
+    mmengine's ``init_cfg=dict(type='Pretrained', checkpoint=...)`` without ``prefix`` would
+    load none of them, and go on.
+    """
+    own = {k.removeprefix('backbone.'): v for k, v in state_dict.items() if k[:9] == 'backbone.'}
+    if own and not prefix:
+        state_dict.clear()
+        state_dict.update(own)
