@@ -84,6 +84,7 @@ class FeatureExtractor(nn.Module):
         native = self.encoder.strides[self.stages[-1]]
         self.stride = stride or native
         self.method = method
+        self._resized = native != self.stride
         _check_stride(self.stages[-1] + 1, native, self.stride, method)
         #: How often the frame is enlarged.
         self.scale = 1
@@ -99,7 +100,7 @@ class FeatureExtractor(nn.Module):
         """These settings in a few words, for tables and logs."""
         stages = '+'.join(str(i + 1) for i in self.stages)
         stages = f'stage {stages}, ' if len(self.encoder) > 1 else ''
-        how = '' if self.method == 'native' else f' ({self.method})'
+        how = f' ({self.method})' if self._resized else ''
         return f'{stages}stride {self.stride}{how}'
 
     def grid_size(self, height: int, width: int) -> tuple[int, int]:

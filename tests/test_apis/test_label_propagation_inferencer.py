@@ -179,7 +179,7 @@ def test_the_encoder_of_a_pretraining_checkpoint(config, checkpoint):
         own = model.extractor.backbone.state_dict()
         assert own and all(torch.equal(own[key], state[f'backbone.{key}']) for key in own)
         assert (model.task, model.extractor.stages) == (task, [1])
-        assert model.description == 'crw, stage 2, stride 8 (enlarged_input)'
+        assert model.description == 'crw, stage 2, stride 8'
         assert model.mean.flatten().tolist() == [124, 116, 104]
 
 
