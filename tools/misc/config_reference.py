@@ -31,7 +31,7 @@ HEADINGS = {
     'Losses': ('models.losses',),
     'Label propagation': ('evaluation.label_propagation',),
     'Layers and initialisation': ('ops', 'models.sparse', 'models.initializers'),
-    'Videos': ('datasets.frame_pair_dataset', 'datasets.video_readers'),
+    'Videos': ('datasets.frame_pair_dataset', 'datasets.cycle_clips', 'datasets.video_readers'),
     'Sampling': ('datasets.pair_sampling', 'datasets.samplers'),
     'Transforms': ('datasets.transforms',),
     'Labelled data': ('datasets.labelled_clips', 'datasets.image_folder'),
