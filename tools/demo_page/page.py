@@ -125,6 +125,7 @@ def build_page(
                     run = gr.Button('Follow', variant='primary', elem_id='run')
                     cancel = gr.Button('Cancel', variant='stop', elem_id='cancel')
                 status = gr.Markdown(elem_id='status')
+                pace = gr.Markdown(elem_id='pace')
         with gr.Column(visible=False) as box:
             gr.Markdown('### 3. Results')
             scores = gr.Markdown(elem_id='scores')
@@ -175,7 +176,7 @@ def build_page(
         when(measure.click, actions.cost, choice, [costs], show_progress='full', **alone)
         results = [box, scores, players, scrub, *found, files, command, status]
         when(run.click, actions.follow, choice, results, show_progress='full',
-             show_progress_on=[status], **alone)  # fmt: skip
+             show_progress_on=[pace], **alone)  # fmt: skip
         when(cancel.click, actions.cancel, [], [])
         when(scrub.input, actions.scrub, [scrub], found, **latest)
         for event in (here.release, other.release, look.input):
@@ -339,6 +340,7 @@ def _frame_view(name: str) -> gr.HTML:
         html_template=_FRAME,
         js_on_load=(_FOLDER / 'frame_view.js').read_text(encoding='utf-8'),
         elem_id=name,
+        min_width=260,
     )
 
 
