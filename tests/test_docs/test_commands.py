@@ -64,7 +64,7 @@ def test_files_are_there(page):
     named = re.findall(
         r'(?<![\w/.<-])((?:tools|configs|tests|mmvideomac|projects)/[\w./*-]*[\w/*])', text
     )
-    assert named or page.parent.name == 'ablations' or page.stem == 'index'
+    assert named or page.parent.name in ('ablations', 'projects') or page.stem == 'index'
     folders = [REPOSITORY] if page.parent.name == 'docs' else [REPOSITORY, page.parent]
     there = [path for path in named for folder in folders if any(folder.glob(path))]
     assert set(named) <= {*made, *there}
@@ -78,7 +78,7 @@ def test_options_of_commands_exist(options):
 
 
 def test_options_in_the_text_exist(options):
-    known = set.union(*options.values(), {'--logdir'})  # of tensorboard
+    known = set.union(*options.values(), {'--logdir', '--backend-store-uri'})  # of trackers
     for page in PAGES:
         prose = re.sub(r'^```.*?^```', '', page.read_text(), flags=re.MULTILINE | re.DOTALL)
         assert set(re.findall(r'`[^`]*?(--[a-z][\w-]*)', prose)) <= known, name(page)

@@ -162,7 +162,8 @@ def row_text(row: Mapping) -> str:
 
 def _complexity(backbone: Mapping) -> tuple[int, int]:
     """Parameters, and multiply-adds on a whole 224x224 image."""
-    encoder = build_encoder(backbone).eval()
+    encoder = build_encoder(backbone)
+    encoder.eval()  # not chained: several of mmpretrain's backbones return None
     tensors = {**dict(encoder.named_parameters()), **dict(encoder.named_buffers())}
     shapes = {name: tensor.to('meta') for name, tensor in tensors.items()}
     images = torch.empty(1, 3, 224, 224, device='meta')
