@@ -68,11 +68,11 @@ def test_errors_are_one_message(files, tmp_path, capsys, checkpoint, options, me
 
 def test_attention_of_frames(files, tmp_path):
     frames = [files / 'videos' / f'video{i}' / '00000.png' for i in (0, 1)]
-    Image.open(frames[1]).save(tmp_path / 'other.png')
-    fixed = [files / 'config.py', files / 'model.pth', frames[0], tmp_path / 'other.png']
+    fixed = [files / 'config.py', files / 'model.pth', *frames]
     out = tmp_path / 'out'
     assert run('vis_attention', *fixed, '--short-side', 64, '--out', out) == 0
-    first, second = (np.asarray(Image.open(path)) for path in sorted(out.iterdir()))
+    names = [f'video{i}_00000.png.png' for i in (0, 1)]
+    first, second = (np.asarray(Image.open(out / name)) for name in names)
     assert first.shape == second.shape and (first != second).any()
 
 

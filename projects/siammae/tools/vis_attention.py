@@ -19,6 +19,7 @@ from mmvideomac.checkpoint.encoder_config import build_encoder
 from mmvideomac.checkpoint.files import read_state_dict
 from mmvideomac.checkpoint.loading import load_encoder
 from mmvideomac.datasets import load_frame
+from mmvideomac.evaluation.compare import short_names
 from mmvideomac.registry import MODELS
 from mmvideomac.utils.config import load_config
 from mmvideomac.utils.errors import reports_errors
@@ -67,13 +68,13 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError(f'--short-side is less than a patch, {encoder.patch_size} pixels')
     normalise = MODELS.build(cfg.model.data_preprocessor).to(args.device)
     args.out.mkdir(parents=True, exist_ok=True)
-    for path in args.images:
+    for path, name in short_names(map(str, args.images)).items():
         image = fit_patches(load_frame(path), args.short_side, encoder.patch_size)
         pixels = torch.from_numpy(image.transpose(2, 0, 1).copy())[None]
         data = normalise(dict(inputs=[pixels], data_samples=[None]))
         maps = encoder.cls_attention(data['inputs'][0])[0].cpu().numpy()
-        target = args.out / f'{path.stem}.png'
-        Image.fromarray(draw_attention(image, maps, path.name)).save(target)
+        target = args.out / f'{name.replace("/", "_")}.png'
+        Image.fromarray(draw_attention(image, maps, name)).save(target)
         print(target)
 
 

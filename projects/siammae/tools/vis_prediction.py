@@ -17,6 +17,7 @@ from PIL import Image
 
 import mmvideomac  # noqa: F401  (makes projects importable)
 from mmvideomac.datasets import DecordReader, FrameFolderReader, PackFramePair, find_videos
+from mmvideomac.evaluation.compare import short_names
 from mmvideomac.evaluation.reconstruction import fit_frame, load_model, training_size
 from mmvideomac.utils.config import load_config
 from mmvideomac.utils.errors import reports_errors
@@ -65,20 +66,21 @@ def run(args: argparse.Namespace) -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     readers = dict(video=DecordReader(), frames=FrameFolderReader())
     numbers = [args.start + i * args.gap for i in range(1 + args.futures)]
-    for video in (video for path in args.inputs for video in find_videos(str(path))):
-        path, reader = Path(video.path), readers[video.reader]
-        length = reader.probe(str(path)).num_frames
+    videos = {video.path: video for path in args.inputs for video in find_videos(str(path))}
+    for path, name in short_names(videos).items():
+        reader = readers[videos[path].reader]
+        length = reader.probe(path).num_frames
         if length <= numbers[-1]:
             raise ValueError(
                 f'{path} has {length} frames, too few for number {numbers[-1]}: '
                 'lower --gap, --futures or --start'
             )
-        frames = [fit_frame(frame, size) for frame in reader.read(str(path), numbers)]
+        frames = [fit_frame(frame, size) for frame in reader.read(path, numbers)]
         sample = PackFramePair()(dict(frames=frames, sample_seed=args.seed))
         titles = [f'frame {number}' for number in numbers]
         titles[0] += '\n(past)'
-        target = args.out / f'{path.stem}.png'
-        Image.fromarray(draw_clip(model, sample, titles, path.name)).save(target)
+        target = args.out / f'{name.replace("/", "_")}.png'
+        Image.fromarray(draw_clip(model, sample, titles, name)).save(target)
         print(target)
 
 
