@@ -110,7 +110,7 @@ def test_what_is_shipped(site):
 
     mim = site / 'mmvideomac' / '.mim'
     for name in ('configs', 'tools'):
-        ours = {p for p in files(ROOT / name) if p.suffix in ('.py', '.yml', '.md')}
+        ours = {p for p in files(ROOT / name) if p.suffix in ('.py', '.yml', '.md', '.js', '.css')}
         assert {p for p in files(mim / name) if '__pycache__' not in p.parts} == ours
     assert (mim / 'model-index.yml').read_text() == (ROOT / 'model-index.yml').read_text()
 
@@ -188,7 +188,8 @@ def test_mim_search(mim, tmp_path):
     fields = json.loads((tmp_path / 'models.json').read_text())
     files = load(ROOT / 'model-index.yml')['Import']
     models = [model for path in files for model in load(ROOT / path)['Models']]
-    assert fields['config'] == {model['Name']: model['Config'] for model in models}
+    configs = {model['Name']: model.get('Config') for model in models}
+    assert {name: value or None for name, value in fields['config'].items()} == configs
     assert fields['davis-2017 val/j&f']['videomac_cnxv2t_yt18'] == 67.5
 
 
