@@ -87,13 +87,12 @@ class Choice:
     def spec(self) -> str:
         """The encoder with all settings of its features, as one string."""
         source = self.encoder
+        if source.weights == 'color':  # at the stride of what it is compared with
+            stride = self.stride or source.model.get('stride') or DEFAULT_FEATURES['stride']
+            return source.changed(stride=stride).full_spec
         if source.is_hierarchical:
             defaults = {k: v for k, v in DEFAULT_FEATURES.items() if k not in source.model}
-            if source.weights == 'color':
-                defaults = dict(stride=8) if 'stride' not in source.model else {}
             source = source.changed(**defaults)
-        if source.weights == 'color':
-            return source.changed(stride=self.stride).full_spec
         return source.changed(
             stage=self.stage, stride=self.stride, stride_method=self.stride_method
         ).full_spec

@@ -237,7 +237,8 @@ def test_defaults_are_for_convnets_whose_spec_says_nothing(tiny):
     assert Choice(tiny, stage=2, stride=8).spec == f'{config}@stage=2,stride=8'
     own = parse_encoder(f'{config}@stage=1+2,stride=4,stride_method=resample')
     assert Choice(own).spec == f'{config}@stage=1+2,stride=4,stride_method=resample'
-    assert Choice(parse_encoder('color')).spec == 'color@stride=8'
+    assert Choice(parse_encoder('color')).spec == 'color@stride=16'
+    assert Choice(parse_encoder('color@stride=8')).spec == 'color@stride=8'
     assert Choice(parse_encoder('color'), stage=3, stride=4).spec == 'color@stride=4'
     vit = parse_encoder('timm:vit_tiny_patch16_224:random')
     assert 'stride=' not in Choice(vit).spec and 'stage=-1' in Choice(vit).spec
