@@ -98,7 +98,7 @@ def test_settings_and_clips_are_chosen(config, data, tmp_path):
     one, two = json.loads((tmp_path / 'r.json').read_text())
     assert (one['encoder'], two['encoder']) == ('tiny.py:epoch_1.pth', 'mine')
     assert one['setting'] == 'crw, stage 2+3, stride 8 (dilation)'
-    assert two['setting'] == 'crw, stage 2, stride 8 (dilation)'
+    assert two['setting'] == 'crw, stage 2, stride 8'
     assert one['digest'] == two['digest'] and one['clips'] == two['clips'] == 2
     scores = tmp_path.glob('wd/epoch_1_*/davis_crw_*/predictions/scores.json')
     assert [list(json.loads(path.read_text())['sequences']) for path in scores] == [['a', 'c']] * 2

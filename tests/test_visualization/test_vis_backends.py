@@ -7,6 +7,7 @@ from unittest.mock import MagicMock
 import numpy as np
 import pytest
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.registry import VISUALIZERS, DefaultScope
 
 from tests.test_docs.pages import listings
@@ -32,6 +33,8 @@ def visualizer(tmp_path, monkeypatch):
     settings = dict(cfg.visualizer, name=tmp_path.name, save_dir=str(tmp_path))
     with DefaultScope.overwrite_default_scope('mmvideomac'):
         visualizer = VISUALIZERS.build(settings)
+    # mmengine looks at the newest logger's streams: one of an earlier test may be closed.
+    MMLogger.get_instance(str(tmp_path))
     visualizer.add_config(cfg)
     visualizer.add_image('reconstruction', IMAGE, 1000)
     visualizer.add_scalars(SCALARS, step=7)
