@@ -353,9 +353,18 @@ class InteractiveSession:
                     break
             return self.results
 
-    def cancel(self) -> None:
-        """End :meth:`follow` after the frame that it is at."""
+    def cancel(self) -> bool:
+        """End :meth:`follow` after the frame that it is at, and wait until it has ended.
+
+        Returns:
+            Whether it was under way.
+        """
         self._cancelled.set()
+        idle = self._following.acquire(blocking=False)
+        if not idle:
+            self._following.acquire()
+        self._following.release()
+        return not idle
 
     def overlay(self, result: Result, number: int) -> np.ndarray:
         """A frame of the video with what a result has there, uint8 (H, W, 3)."""

@@ -177,7 +177,7 @@ def build_page(
         results = [box, scores, players, scrub, *found, files, command, status]
         when(run.click, actions.follow, choice, results, show_progress='full',
              show_progress_on=[pace], **alone)  # fmt: skip
-        when(cancel.click, actions.cancel, [], [])
+        when(cancel.click, actions.cancel, [], [status])
         when(scrub.input, actions.scrub, [scrub], found, **latest)
         for event in (here.release, other.release, look.input):
             when(event, actions.look, [*choice, here, other, look], looked, **latest, **alone)
@@ -263,8 +263,9 @@ class _Actions:
             'Cancelled' if results[-1].cancelled else 'Done',
         ]
 
-    def cancel(self, request: gr.Request) -> None:
-        self._session(request).cancel()
+    def cancel(self, request: gr.Request) -> str | dict:
+        # Before the results are drawn: who cancels waits for nothing else.
+        return 'Cancelled' if self._session(request).cancel() else gr.skip()
 
     def scrub(self, request: gr.Request, number: int) -> list[dict]:
         session = self._session(request)
