@@ -29,12 +29,16 @@ VENV=$BIN/.. bash tools/install_minkowski.sh ||
     echo 'The tests against MinkowskiEngine are skipped, since it cannot be installed, see above.' >&2
 bash tools/install_chromium.sh ||
     echo 'The test in a browser is skipped, since there is none, see above.' >&2
-"$BIN/python" -m pytest
+# A process for each core, and a core for each; a file stays in one, for its fixtures are shared.
+PARALLEL=(-n "$("$BIN/python" -c 'import os; print(min(os.cpu_count(), 8))')" --dist loadfile)
+OMP_NUM_THREADS=1 "$BIN/python" -m pytest "${PARALLEL[@]}"
 
-# Other instructions add in another order: a tolerance that holds on this processor alone fails.
+# Other instructions, and more threads, add in another order: a tolerance that holds on this
+# processor alone fails.
 NUMERICAL=(
     tests/test_models tests/test_ops tests/test_evaluation tests/test_golden.py
     tests/test_engine/test_trace.py tests/test_engine/test_resume.py tests/test_tools/test_train.py
+    projects
 )
 CAPABILITY=$("$BIN/python" -c 'import torch; print(torch.backends.cpu.get_cpu_capability())')
 case $CAPABILITY in
@@ -47,4 +51,4 @@ case $CAPABILITY in
 esac
 echo "The numerical tests with $2 instead of $CAPABILITY:"
 ATEN_CPU_CAPABILITY=$1 ONEDNN_MAX_CPU_ISA=$2 MKL_ENABLE_INSTRUCTIONS=$3 \
-    "$BIN/python" -m pytest "${NUMERICAL[@]}"
+    "$BIN/python" -m pytest "${PARALLEL[@]}" "${NUMERICAL[@]}"
