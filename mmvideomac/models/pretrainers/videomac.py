@@ -45,6 +45,10 @@ class VideoMAC(BaseSelfSupervisor):
             is possible). ``'off'``: not computed.
         data_preprocessor (dict, optional): Defaults to
             :class:`FramePairDataPreprocessor`.
+        compile_cfg (dict, optional): have :func:`torch.compile` make one graph of all
+            between the masks and the losses, with these options (``{}``: its own
+            defaults). Shapes are fixed; the first step, which is planned, runs as usual.
+            Losses differ from those of the usual way by rounding. None leaves it out.
         init_cfg (dict, optional): as in mmengine.
 
     Raises:
@@ -60,6 +64,7 @@ class VideoMAC(BaseSelfSupervisor):
         consistency_loss: dict | None = dict(type='ReconstructionConsistencyLoss'),  # noqa: B006
         target_loss: str = 'monitor',
         data_preprocessor: dict | None = None,
+        compile_cfg: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         if target_loss not in ('monitor', 'backprop', 'off'):
@@ -83,6 +88,12 @@ class VideoMAC(BaseSelfSupervisor):
         self.consistency_loss = MODELS.build(consistency_loss) if consistency_loss else None
         self.target_loss = target_loss
         self._plan = Planner()
+        self._compiled_losses = None
+        if compile_cfg is not None:
+            # Of the class: a copy of this object must not compute with our weights.
+            self._compiled_losses = torch.compile(
+                type(self)._losses, fullgraph=True, dynamic=False, **compile_cfg
+            )
         self.target = nn.ModuleDict(
             {name: copy.deepcopy(getattr(self, name)) for name in ('backbone', 'head')}
         )
@@ -161,7 +172,15 @@ class VideoMAC(BaseSelfSupervisor):
             ``loss_consistency``, scalars; those that are off are missing.
         """
         frame1, frame2 = inputs
-        layout1, layout2 = self._layouts(frame1, data_samples, masks)
+        planned = self._plan.knows(self.head.patch_size)
+        layouts = self._layouts(frame1, data_samples, masks)
+        if planned and self._compiled_losses is not None:
+            return self._compiled_losses(self, frame1, frame2, *layouts)
+        return self._losses(frame1, frame2, *layouts)
+
+    def _losses(
+        self, frame1: Tensor, frame2: Tensor, layout1: PatchLayout, layout2: PatchLayout
+    ) -> dict[str, Tensor]:
         pred1 = self._reconstruct(self.backbone, self.head, frame1, layout1)
         losses = dict(loss_online=self.reconstruction_loss(pred1, frame1, layout1.mask))
         if self.consistency_loss is not None or self.target_loss == 'monitor':

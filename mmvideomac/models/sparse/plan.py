@@ -187,3 +187,7 @@ class Planner:
             ValueError: as :class:`PatchLayout`.
         """
         return PatchLayout(mask, self._requests.setdefault(patch_size, {}))
+
+    def knows(self, patch_size: int) -> bool:
+        """Whether a network has asked for its maps, so that all of them are made beforehand."""
+        return bool(self._requests.get(patch_size))

@@ -8,11 +8,12 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import load_state_dict
 from mmpretrain.structures import DataSample
 from torch import distributed
+from torch._dynamo.testing import CompileCounterWithBackend
 
 from mmvideomac.models import VideoMAC
 from mmvideomac.models.patchify import patchify
 from mmvideomac.registry import MODELS
-from tests.test_models.utils import ARCH, random_mask, randomize, upsample_mask
+from tests.test_models.utils import ARCH, NARROW, random_mask, randomize, upsample_mask
 
 
 def build(**kwargs) -> VideoMAC:
@@ -22,7 +23,8 @@ def build(**kwargs) -> VideoMAC:
         head=dict(type='MAEConvNeXtHead', in_channels=ARCH['channels'][-1], embed_dims=16),
     )
     for key, value in kwargs.items():
-        cfg[key] = {**cfg[key], **value} if key in cfg else value
+        merge = key in cfg and value.get('type') is None
+        cfg[key] = {**cfg[key], **value} if merge else value
     torch.manual_seed(0)
     model = MODELS.build(cfg)
     randomize(model.backbone)
@@ -248,3 +250,35 @@ def test_bad_inputs():
     masks = (random_mask(3, (3, 3), 2),) * 2
     with pytest.raises(ValueError):
         build().loss(frames, masks=masks)
+
+
+@pytest.mark.parametrize(
+    'backbone, width',
+    [
+        (dict(type='SparseConvNeXtV2', arch=ARCH), 24),
+        (dict(type='SparseResNet', depth=18, norm_cfg=dict(type='BN'), **NARROW), 128),
+    ],
+    ids=['convnext', 'resnet'],
+)
+def test_compiled_losses_are_one_graph(backbone, width):
+    torch._dynamo.reset()
+    graphs = CompileCounterWithBackend('aot_eager')
+    settings = dict(backbone=backbone, head=dict(in_channels=width))
+    usual, model = build(**settings), build(**settings, compile_cfg=dict(backend=graphs))
+    frames, _ = batch()
+    for step in range(3):  # the first is planned
+        samples = [DataSample(metainfo=dict(sample_seed=10 * step + i)) for i in range(3)]
+        results = []
+        for network in (usual, model):
+            network.zero_grad()
+            losses = network(frames, samples, mode='loss')
+            sum(losses.values()).backward()
+            results.append((losses, {k: p.grad for k, p in network.named_parameters()}))
+        torch.testing.assert_close(*results)
+    assert graphs.frame_count == 1
+    twin = copy.deepcopy(model)
+    randomize(twin.backbone, seed=3)
+    assert (
+        twin(frames, samples, mode='loss')['loss_online']
+        != model(frames, samples, mode='loss')['loss_online']
+    )
