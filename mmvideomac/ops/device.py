@@ -12,7 +12,8 @@ def cast_for_autocast(x: Tensor, *others: Tensor | None) -> tuple[Tensor | None,
     Inside an autograd function autocast would cast forward and forget it backward.
     """
     device, tensors = x.device.type, (x, *others)
-    if not torch.is_autocast_enabled(device):
+    available = torch.amp.is_autocast_available(device)  # not on meta tensors
+    if not (available and torch.is_autocast_enabled(device)):
         return tensors
     dtype = torch.get_autocast_dtype(device)
     return tuple(t if t is None else t.to(dtype) for t in tensors)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 
 from torch import Tensor, nn
 
-from ..sparse import BACKENDS, PatchLayout, Planner, VisiblePatches, sparse_forward
+from ..sparse import BACKENDS, PatchLayout, VisiblePatches, sparse_forward
 
 
 def check_choice(argument: str, value: str | int, choices: Collection) -> None:
@@ -40,7 +40,6 @@ class SparseStages:
         check_choice('sparse_backend', sparse_backend, BACKENDS)
         super().__init__(*args, **kwargs)
         self.sparse_backend = sparse_backend
-        self._plan = Planner()
         self.register_load_state_dict_pre_hook(_take_own_part)
 
     def sparse_stages(self) -> Iterable[Sequence[nn.Module]]:
@@ -95,7 +94,7 @@ class SparseStages:
     def _visible_patches(self, x: Tensor, mask: Tensor | PatchLayout) -> VisiblePatches:
         rows = (mask.grid if isinstance(mask, PatchLayout) else mask.shape[-2:])[0]
         patch = x.size(2) // rows
-        layout = mask if isinstance(mask, PatchLayout) else self._plan(mask, patch)
+        layout = mask if isinstance(mask, PatchLayout) else PatchLayout(mask)
         if patch % self.stride:
             raise ValueError(
                 f'mask patches of {patch} pixels ({x.size(2)}x{x.size(3)} input, '

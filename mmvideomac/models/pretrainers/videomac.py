@@ -14,7 +14,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from mmvideomac.registry import MODELS
 
 from ..patchify import patch_statistics, patchify, unpatchify
-from ..sparse import PatchLayout, Planner
+from ..sparse import PatchLayout
 
 
 @MODELS.register_module()
@@ -47,8 +47,8 @@ class VideoMAC(BaseSelfSupervisor):
             :class:`FramePairDataPreprocessor`.
         compile_cfg (dict, optional): have :func:`torch.compile` make one graph of all
             between the masks and the losses, with these options (``{}``: its own
-            defaults). Shapes are fixed; the first step, which is planned, runs as usual.
-            Losses differ from those of the usual way by rounding. None leaves it out.
+            defaults). Shapes are fixed. Losses differ from those of the usual way by
+            rounding. None leaves it out.
         init_cfg (dict, optional): as in mmengine.
 
     Raises:
@@ -87,7 +87,6 @@ class VideoMAC(BaseSelfSupervisor):
         )
         self.consistency_loss = MODELS.build(consistency_loss) if consistency_loss else None
         self.target_loss = target_loss
-        self._plan = Planner()
         self._compiled_losses = None
         if compile_cfg is not None:
             # Of the class: a copy of this object must not compute with our weights.
@@ -172,11 +171,9 @@ class VideoMAC(BaseSelfSupervisor):
             ``loss_consistency``, scalars; those that are off are missing.
         """
         frame1, frame2 = inputs
-        planned = self._plan.knows(self.head.patch_size)
         layouts = self._layouts(frame1, data_samples, masks)
-        if planned and self._compiled_losses is not None:
-            return self._compiled_losses(self, frame1, frame2, *layouts)
-        return self._losses(frame1, frame2, *layouts)
+        compute = self._compiled_losses or type(self)._losses
+        return compute(self, frame1, frame2, *layouts)
 
     def _losses(
         self, frame1: Tensor, frame2: Tensor, layout1: PatchLayout, layout2: PatchLayout
@@ -264,8 +261,8 @@ class VideoMAC(BaseSelfSupervisor):
                 seeds = [sample.sample_seed for sample in data_samples]
             masks = self.masker(seeds, (height // patch, width // patch))
         first, second = masks
-        layout1 = self._plan(first, patch).to(frame.device)
-        layout2 = layout1 if second is first else self._plan(second, patch).to(frame.device)
+        layout1 = PatchLayout(first).to(frame.device)
+        layout2 = layout1 if second is first else PatchLayout(second).to(frame.device)
         return layout1, layout2
 
     @staticmethod

@@ -5,13 +5,12 @@ from .backends import BACKENDS, Backend, register_backend
 from .blocks import run_block, run_residual
 from .dispatch import register_sparse, sparse_forward
 from .patches import VisiblePatches
-from .plan import PatchLayout, Planner
+from .plan import PatchLayout
 
 __all__ = [
     'BACKENDS',
     'Backend',
     'PatchLayout',
-    'Planner',
     'VisiblePatches',
     'register_backend',
     'register_sparse',

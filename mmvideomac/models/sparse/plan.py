@@ -5,9 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-#: Kind of an index map, the method of :class:`PatchLayout` that returns it, and its sizes.
-Request = tuple[str, tuple[int, ...]]
-
 
 class PatchLayout:
     """The index maps of one mask, shared by every layer.
@@ -15,16 +12,14 @@ class PatchLayout:
     Every sample keeps the same number K of patches, as masked pre-training does,
     so visible features are a dense tensor and need no hash tables.
 
-    All maps are made on the host: on a device they are tensors that were copied
-    there, and no layer has a question to ask of it. :class:`Planner` has them made
-    before the step; one that nobody planned is made when a layer asks for it first.
+    Only what depends on the values of the mask is found on the host, once: ``visible``.
+    The maps follow from it by arithmetic of known sizes, so they are made where the layout
+    is, when a layer asks for one first, and nothing ever waits for a device.
 
     Args:
         mask (Tensor): bool, (B, gh, gw), True = masked. Keep it on the CPU where
             you can: it is read there, and copying it from an accelerator waits for
             everything queued on that.
-        requests (dict[Request, None], optional): the maps to make now. Those that
-            layers ask for besides are added to it.
 
     Attributes:
         mask (Tensor): as given, on the CPU until the layout is moved.
@@ -39,7 +34,7 @@ class PatchLayout:
             keeps different numbers of patches in different samples.
     """
 
-    def __init__(self, mask: Tensor, requests: dict[Request, None] | None = None) -> None:
+    def __init__(self, mask: Tensor) -> None:
         if mask.dim() != 3 or mask.dtype != torch.bool:
             raise ValueError(
                 'mask must be a bool tensor of shape (batch, grid height, grid width), True = '
@@ -56,28 +51,20 @@ class PatchLayout:
             )
         self.num_visible: int = counts[0]
         self.visible = (~mask).flatten().nonzero().squeeze(1)
-        self._host = self
-        self._requests = {} if requests is None else requests
-        self._maps: dict[Request, Tensor] = {}
-        for kind, sizes in list(self._requests):
-            self._map(kind, *sizes)
+        self._maps: dict[tuple, Tensor] = {}
 
     @property
     def device(self) -> torch.device:
         return self.visible.device
 
     def to(self, device: torch.device | str) -> PatchLayout:
-        """The same layout with all its maps on ``device`` (itself if it is there already)."""
+        """The same layout on ``device`` (itself if it is there already)."""
         device = torch.device(device)
         if self.device == device:
             return self
         moved = object.__new__(PatchLayout)
-        moved.__dict__.update(self.__dict__)
-        moved.mask = self.mask.to(device, non_blocking=True)
-        moved.visible = self.visible.to(device, non_blocking=True)
-        moved._maps = {
-            request: values.to(device, non_blocking=True) for request, values in self._maps.items()
-        }
+        moved.__dict__.update(self.__dict__, _maps={})
+        moved.mask, moved.visible = (_send(x, device) for x in (self.mask, self.visible))
         return moved
 
     def halo(self, side: int, pad: int) -> Tensor:
@@ -125,19 +112,17 @@ class PatchLayout:
     def _map(self, kind: str, *sizes: int) -> Tensor:
         request = kind, sizes
         if request not in self._maps:
-            self._requests[request] = None
-            make = getattr(self._host, f'_make_{kind}')
             # It may outlive the inference in which it is asked for, and serve a training step.
             with torch.inference_mode(False):
-                self._maps[request] = make(*sizes).to(self.device)
+                self._maps[request] = getattr(self, f'_make_{kind}')(*sizes)
         return self._maps[request]
 
     def _make_dense(self, side: int, pad: int) -> Tensor:
         (height, width), visible, area = self.grid, self.visible, side * side
         count = visible.numel() * area
-        first = torch.full((self.batch_size * height * width, 1), count)
-        first[visible] = torch.arange(0, count, area)[:, None]
-        ids = (first + torch.arange(area)).clamp_(max=count)
+        first = torch.full((self.batch_size * height * width,), count, device=self.device)
+        first[visible] = torch.arange(0, count, area, device=self.device)
+        ids = (first[:, None] + torch.arange(area, device=self.device)).clamp_(max=count)
         ids = ids.view(self.batch_size, height, width, side, side).permute(0, 1, 3, 2, 4)
         ids = ids.reshape(self.batch_size, height * side, width * side)
         return torch.nn.functional.pad(ids, (pad,) * 4, value=count)
@@ -151,7 +136,8 @@ class PatchLayout:
         sample, row, column = self._cells()
         height, width = (cells * side for cells in self.grid)
         corner = (sample * height + row * side) * width + column * side
-        offsets = torch.arange(side)[:, None] * width + torch.arange(side)
+        along = torch.arange(side, device=self.device)
+        offsets = along[:, None] * width + along
         return (corner[:, None] + offsets.flatten()).flatten()
 
     def _make_windows(self, side: int, kernel: int, stride: int, pad: int) -> Tensor:
@@ -165,29 +151,7 @@ class PatchLayout:
         return self.visible // (height * width), cell // width, cell % width
 
 
-class Planner:
-    """Makes the layouts of masks with all the index maps that a network reads.
-
-    Which ones these are follows from the network and the size of its patches, not from
-    the mask. So they are noted while layers ask for them under the first mask; under
-    every later one they are made beforehand, and moved to the device together.
-    """
-
-    def __init__(self) -> None:
-        self._requests: dict[int, dict[Request, None]] = {}
-
-    def __call__(self, mask: Tensor, patch_size: int) -> PatchLayout:
-        """Layout of a mask, on the CPU.
-
-        Args:
-            mask (Tensor): bool (B, gh, gw), True = masked.
-            patch_size (int): input pixels along the edge of a patch.
-
-        Raises:
-            ValueError: as :class:`PatchLayout`.
-        """
-        return PatchLayout(mask, self._requests.setdefault(patch_size, {}))
-
-    def knows(self, patch_size: int) -> bool:
-        """Whether a network has asked for its maps, so that all of them are made beforehand."""
-        return bool(self._requests.get(patch_size))
+def _send(x: Tensor, device: torch.device) -> Tensor:
+    # From pageable memory even a non-blocking copy waits for what is queued on a GPU.
+    x = x.pin_memory() if device.type == 'cuda' else x
+    return x.to(device, non_blocking=True)

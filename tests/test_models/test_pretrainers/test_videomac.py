@@ -266,7 +266,7 @@ def test_compiled_losses_are_one_graph(backbone, width):
     settings = dict(backbone=backbone, head=dict(in_channels=width))
     usual, model = build(**settings), build(**settings, compile_cfg=dict(backend=graphs))
     frames, _ = batch()
-    for step in range(3):  # the first is planned
+    for step in range(3):
         samples = [DataSample(metainfo=dict(sample_seed=10 * step + i)) for i in range(3)]
         results = []
         for network in (usual, model):
