@@ -6,6 +6,7 @@ default_scope = 'mmvideomac'
 # Named entries rather than `custom_hooks`, since a list in a child config
 # replaces the whole list. Disable one with `default_hooks.<name>=None`.
 default_hooks = dict(
+    runtime_info=dict(type='DeferredRuntimeInfoHook'),
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=20),
     param_scheduler=dict(type='OptimStepSchedulerHook'),

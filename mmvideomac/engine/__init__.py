@@ -3,6 +3,7 @@
 from .hooks import (
     AtomicCheckpointHook,
     ClassCountCheckHook,
+    DeferredRuntimeInfoHook,
     EMATargetHook,
     OptimStepEMAHook,
     PreemptionHook,
@@ -27,6 +28,7 @@ __all__ = [
     'CPUAmpOptimWrapper',
     'ClassCountCheckHook',
     'CycleProbeLoop',
+    'DeferredRuntimeInfoHook',
     'EMATargetHook',
     'FiniteAmpOptimWrapper',
     'FiniteOptimWrapper',

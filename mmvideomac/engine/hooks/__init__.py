@@ -3,7 +3,7 @@
 from .checkpoint_hook import AtomicCheckpointHook
 from .ema_hooks import EMATargetHook, OptimStepEMAHook
 from .finetune_check_hooks import ClassCountCheckHook, PretrainedCheckHook
-from .logging_hooks import PropagationProgressHook, ThroughputHook
+from .logging_hooks import DeferredRuntimeInfoHook, PropagationProgressHook, ThroughputHook
 from .preemption_hook import PreemptionHook
 from .reconstruction_hook import ReconstructionHook
 from .reproducibility_hook import ReproducibilityHook
@@ -12,6 +12,7 @@ from .sync_running_stats_hook import SyncRunningStatsHook
 __all__ = [
     'AtomicCheckpointHook',
     'ClassCountCheckHook',
+    'DeferredRuntimeInfoHook',
     'EMATargetHook',
     'OptimStepEMAHook',
     'PreemptionHook',

@@ -5,7 +5,7 @@ import time
 from datetime import timedelta
 
 import torch
-from mmengine.hooks import Hook
+from mmengine.hooks import Hook, LoggerHook, RuntimeInfoHook
 from mmengine.runner import Runner
 
 from mmvideomac.models.wrappers import unwrap_model
@@ -15,6 +15,45 @@ try:
     import resource
 except ImportError:  # Windows
     resource = None
+
+
+@HOOKS.register_module()
+class DeferredRuntimeInfoHook(RuntimeInfoHook):
+    """mmengine's ``RuntimeInfoHook``, which reads losses only where they are wanted.
+
+    Reading a loss waits for all that is queued on a GPU, and mmengine reads each of them at
+    every iteration. Here they stay there until ``LoggerHook`` writes a line or a checkpoint is
+    saved, and then come at once. The log is the same.
+    """
+
+    def before_train(self, runner: Runner) -> None:
+        super().before_train(runner)
+        self._kept: list[tuple[str, torch.Tensor]] = []
+        self._interval = next(
+            (hook.interval for hook in runner.hooks if isinstance(hook, LoggerHook)), 1
+        )
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch=None, outputs: dict | None = None
+    ) -> None:
+        self._kept += [(name, value.detach()) for name, value in (outputs or {}).items()]
+        if (
+            self.every_n_train_iters(runner, self._interval)
+            or self.every_n_inner_iters(batch_idx, self._interval)
+            or self.end_of_epoch(runner.train_dataloader, batch_idx)
+        ):
+            self._read(runner)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        self._read(runner)
+        checkpoint['message_hub'] = runner.message_hub.state_dict()
+
+    def _read(self, runner: Runner) -> None:
+        if self._kept:
+            names, values = zip(*self._kept, strict=True)
+            self._kept.clear()
+            for name, value in zip(names, torch.stack(values).tolist(), strict=True):
+                runner.message_hub.update_scalar(f'train/{name}', value)
 
 
 @HOOKS.register_module()
