@@ -30,7 +30,7 @@ def test_losses_are_logged_as_by_mmengine(tmp_path, interval):
             'default_hooks.runtime_info': dict(type=kind),
             'default_hooks.logger.interval': interval,
         }
-        runner, _ = train(toy_config(folder, epochs=2, **hooks))
+        train(toy_config(folder, epochs=2, **hooks))
         lines = next(folder.glob('*/vis_data/scalars.json')).read_text().splitlines()
         logged = [[json.loads(line).get(k) for k in ('loss', 'loss_a', 'step')] for line in lines]
         saved = torch.load(folder / 'epoch_1.pth', weights_only=False)['message_hub']

@@ -54,6 +54,7 @@ def _set(x: Tensor, key, value) -> None:
 _WITHOUT_DRIVER = dict(
     __getitem__=_get,
     __setitem__=_set,
+    __invert__=lambda x: aten.bitwise_not(x),
     contiguous=lambda x, memory_format=torch.contiguous_format: aten.clone(
         x, memory_format=memory_format
     ),
