@@ -85,7 +85,8 @@ def format_table(activations: Sequence[Activation]) -> str:
 
 
 def _cell(largest: float, finite: bool) -> str:
-    return f'{largest:.3g}' + ('' if finite else ' not finite')
+    shown = f'{largest:.3g}' if finite or largest else ''
+    return f'{shown} {"" if finite else "not finite"}'.strip()
 
 
 def draw_frames(batch: Mapping, indices: Sequence[int]) -> Image.Image | None:
