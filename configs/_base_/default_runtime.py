@@ -15,6 +15,7 @@ default_hooks = dict(
     reproducibility=dict(type='ReproducibilityHook'),
     running_stats=dict(type='SyncRunningStatsHook'),
     throughput=dict(type='ThroughputHook'),
+    nonfinite_step=dict(type='NonFiniteStepHook'),
     preemption=dict(type='PreemptionHook'),
 )
 

@@ -1,17 +1,19 @@
-import os
+from collections import Counter
+from contextlib import contextmanager
 
 import pytest
 import torch
-from mmengine.optim import build_optim_wrapper
-from torch import distributed, multiprocessing, nn
+from mmengine.optim import OptimWrapper, build_optim_wrapper
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmvideomac.engine import (
     FiniteAmpOptimWrapper,
     FiniteOptimWrapper,
     GroupedOptimWrapperConstructor,
 )
-from mmvideomac.engine.launch import adapt_to_cpu
 
+from .fragile import Factor
 from .toy import build, toy_config, train
 
 
@@ -58,19 +60,6 @@ def test_training_is_that_of_mmengine():
 NAN, INF = float('nan'), float('inf')
 
 
-class Factor(torch.autograd.Function):
-    """Leaves values as they are, and multiplies gradients."""
-
-    @staticmethod
-    def forward(ctx, x, factor):
-        ctx.factor = factor
-        return x.clone()
-
-    @staticmethod
-    def backward(ctx, gradient):
-        return gradient * ctx.factor, None
-
-
 def poison(model, at, loss=1.0, gradient=1.0):
     """Multiply a loss of the toy, or its gradient, in iteration ``at`` of the run."""
     seen = []
@@ -102,7 +91,7 @@ def test_stops_before_a_step_that_is_not_finite(tmp_path, value, at, what, messa
     poison(runner.model, at, **{what: value})
     with pytest.raises(FloatingPointError, match=message):
         runner.train()
-    saved = {path.name for path in tmp_path.glob('*.pth')}
+    saved = {path.name for path in tmp_path.glob('iter_*.pth')}
     assert saved == {'iter_12.pth', 'iter_14.pth', 'iter_16.pth'}
     state = torch.load(tmp_path / 'iter_16.pth')['state_dict']
     for name, weight in runner.model.state_dict().items():
@@ -164,49 +153,120 @@ def test_without_a_scale_infinite_gradients_stop_mixed_precision_too(amp):
     assert model.weight.item() == before
 
 
-def _process(rank: int, folder: str) -> None:
-    """Train on one of two processes: as it should be, and with what only the second has."""
-    torch.set_num_threads(1)
-    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE='2')
-    distributed.init_process_group(
-        'gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2
+def test_overflows_are_counted_and_too_many_in_a_row_stop(amp):
+    model, wrapper = amp
+    wrapper.MAX_OVERFLOWS = 2
+
+    def step(factor):
+        wrapper.update_params(Factor.apply(model(torch.ones(1)).sum(), factor))
+        hub = wrapper.message_hub
+        return [hub.get_scalar(f'train/{name}').current() for name in ('overflows', 'loss_scale')]
+
+    assert step(1) == [0, 8]
+    assert wrapper.message_hub.get_scalar('train/grad_norm').current() == pytest.approx(2**0.5)
+    assert [step(INF), step(NAN), step(1), step(INF)] == [[1, 8], [2, 4], [2, 2], [3, 2]]
+    step(INF)
+    other = FiniteAmpOptimWrapper(optimizer=torch.optim.SGD(model.parameters(), lr=1))
+    other.loss_scaler = torch.amp.GradScaler('cpu')
+    other.load_state_dict(wrapper.state_dict())
+    assert (other.overflows, other.loss_scaler.get_scale()) == (4, 0.5)
+    with pytest.raises(FloatingPointError, match=r'gradients of 3 steps in a row .* scale of 0\.5'):
+        step(INF)
+
+
+def test_mixed_precision_skips_losses_and_goes_on(amp):
+    model, wrapper = amp
+    wrapper.max_skipped_steps = 1
+    wrapper.update_params(model(torch.ones(1)).sum() * NAN)
+    before = model.weight.item()
+    assert (wrapper.skipped_steps, wrapper.overflows) == (1, 0)
+    wrapper.update_params(model(torch.ones(1)).sum())
+    assert model.weight.item() == before - 1
+
+
+def test_state_of_mmengine_and_back(amp):
+    model, wrapper = amp
+    plain = OptimWrapper(torch.optim.SGD(model.parameters(), lr=1))
+    ours = FiniteOptimWrapper(torch.optim.SGD(model.parameters(), lr=1), max_skipped_steps=3)
+    ours.skipped_steps = 2
+    ours.load_state_dict(plain.state_dict())
+    assert ours.skipped_steps == 0
+    ours.skipped_steps = 2
+    plain.load_state_dict(ours.state_dict())
+    wrapper.load_state_dict(wrapper.state_dict() | dict(skipped_steps=2))
+    assert wrapper.skipped_steps == 2
+    with pytest.raises(ValueError, match='max_skipped_steps=-1'):
+        FiniteOptimWrapper(torch.optim.SGD(model.parameters(), lr=1), max_skipped_steps=-1)
+
+
+@pytest.mark.parametrize('clip', [None, dict(max_norm=0.1), dict(type='value', clip_value=0.01)])
+def test_logs_the_norm_of_the_accumulated_gradients(clip):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.GELU(), nn.Linear(8, 1)).double()
+    inputs = torch.randn(3, 2, 4, dtype=torch.float64)
+    wrapper = FiniteOptimWrapper(
+        torch.optim.SGD(model.parameters(), lr=1), accumulative_counts=3, clip_grad=clip
     )
-    reductions, all_reduce = [], distributed.all_reduce
-
-    def counted(*args, **kwargs):
-        reductions.append(None)
-        return all_reduce(*args, **kwargs)
-
-    distributed.all_reduce = counted
-    results = {}
-    for name, change in [('good', {}), ('loss', dict(loss=NAN)), ('gradient', dict(gradient=NAN))]:
-        config = toy_config(f'{folder}/{name}', batch_size=2, accumulation=2, launcher='pytorch')
-        config.train_dataloader.sampler.multiple_of = 8
-        adapt_to_cpu(config)
-        runner = build(config)
-        if rank == 1:
-            poison(runner.model.module, at=2, **change)
-        reductions.clear()
-        message = None
-        try:
-            runner.train()
-        except FloatingPointError as error:
-            message = str(error)
-        finite = all(weight.isfinite().all() for weight in runner.model.parameters())
-        results[name] = (message, len(reductions), runner.iter, finite)
-    torch.save(results, f'{folder}/{rank}.pt')
-    distributed.destroy_process_group()
+    (sum(model(x).square().mean() for x in inputs) / 3).backward()
+    expected = torch.cat([p.grad.flatten() for p in model.parameters()]).norm().item()
+    model.zero_grad()
+    before = [p.detach().clone() for p in model.parameters()]
+    for x in inputs:
+        wrapper.update_params(model(x).square().mean())
+    norm = wrapper.message_hub.get_scalar('train/grad_norm').current()
+    assert norm == pytest.approx(expected, rel=1e-12)
+    moved = torch.cat(
+        [(p - q).flatten() for p, q in zip(model.parameters(), before, strict=True)]
+    ).detach()
+    if clip is None:
+        assert moved.norm().item() == pytest.approx(expected)
+    elif 'max_norm' in clip:
+        assert expected > 0.1 and moved.norm().item() == pytest.approx(0.1, rel=1e-4)
+    else:
+        assert moved.abs().max().item() == pytest.approx(0.01)
 
 
-def test_processes_stop_together_and_agree_once_per_step(tmp_path):
-    multiprocessing.spawn(_process, (str(tmp_path),), nprocs=2)
-    first, second = (torch.load(tmp_path / f'{rank}.pt') for rank in range(2))
-    # 3 epochs of 6 steps of 2 iterations.
-    assert first['good'] == second['good'] == (None, 18, 36, True)
-    # In the second step, in whose first iteration it was.
-    assert first['loss'][1:] == second['loss'][1:] == (2, 3, True)
-    assert first['loss'][0].startswith('the loss is not finite on another process')
-    assert second['loss'][0].startswith('the loss is not finite on this process')
-    assert first['gradient'] == second['gradient']
-    assert first['gradient'][1:] == (2, 3, True)
-    assert 'backbone.0.weight' in first['gradient'][0]
+@contextmanager
+def waits(monkeypatch):
+    """Counts what would wait for a device: values read on the host, shapes that depend on them."""
+    counts = Counter()
+
+    class Count(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            name = function.overloadpacket.__name__
+            if name in ('_local_scalar_dense', 'nonzero', 'is_nonzero', 'equal', 'masked_select'):
+                counts[name] += 1
+            return function(*args, **(kwargs or {}))
+
+    # On a CPU these are no operators; on a device they copy, and wait for it.
+    for name in ('tolist', 'numpy', 'cpu'):
+        original = getattr(torch.Tensor, name)
+
+        def counted(*args, name=name, original=original, **kwargs):
+            counts[name] += 1
+            return original(*args, **kwargs)
+
+        monkeypatch.setattr(torch.Tensor, name, counted)
+    with Count():
+        yield counts
+
+
+@pytest.mark.parametrize('clip', [None, dict(max_norm=0.1)])
+@pytest.mark.parametrize('scaled', [False, True])
+def test_waits_for_the_device_once_per_step(amp, monkeypatch, clip, scaled):
+    model, wrapper = amp
+    if not scaled:
+        wrapper = FiniteOptimWrapper(torch.optim.SGD(model.parameters(), lr=1))
+    wrapper._accumulative_counts = 3
+    wrapper.clip_grad_kwargs, wrapper.clip_func = clip, torch.nn.utils.clip_grad_norm_
+    wrapper.initialize_count_status(model, 0, 9)
+    before = model.weight.item()
+    with waits(monkeypatch) as counts:
+        for _ in range(6):
+            with wrapper.optim_context(model):
+                loss = model(torch.ones(1)).sum()
+            wrapper.update_params(loss)
+        assert counts == dict(tolist=2)
+        loss.item()
+        assert counts == dict(tolist=2, _local_scalar_dense=1)  # the count counts
+    assert model.weight.item() != before

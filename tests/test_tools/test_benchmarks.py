@@ -13,7 +13,7 @@ from mmengine.registry import init_default_scope
 from tests.test_engine.tiny import tiny_config
 
 FOLDER = Path(__file__).parents[2] / 'tools' / 'benchmarks'
-NAMES = ('common', 'encoders', 'memory', 'encoder_step', 'mask_ratio', 'train_step')
+NAMES = ('common', 'encoders', 'memory', 'encoder_step', 'mask_ratio', 'train_step', 'guards')
 SMALL = ['--batch', '2', '--size', '64', '--rounds', '1', '--threads', '1']
 
 
@@ -193,6 +193,7 @@ def config(tmp_path):
     init_default_scope('mmvideomac')
     config = tiny_config(tmp_path)
     config.custom_imports.imports = ['mmvideomac']
+    del config.default_hooks['record']  # of the tests
     config.default_hooks.ema_target = dict(type='EMATargetHook', momentum=0.5)
     config.optim_wrapper.optimizer.lr = 100.0  # the benchmark takes 1e-4 of it
     config.dump(tmp_path / 'config.py')
@@ -249,3 +250,21 @@ def test_train_step_as_a_script(config, tmp_path):
     assert row['pairs_per_s'] == 2 / row['median_s']
     assert row['peak_bytes'] == row['state_bytes'] + row['step_bytes'] > row['state_bytes'] > 0
     assert row['rss_peak_bytes'] is None or row['rss_peak_bytes'] > 0
+
+
+def test_guards_are_all_that_differs(tools, config, tmp_path):
+    module = tools['guards']
+    args = module.parse(['--config', str(config), '--batch', '2', '--threads', '1'])
+    states = []
+    for guarded in (False, True):
+        iteration = module.Iteration(args, guarded, str(tmp_path))
+        hooks = {type(hook).__name__ for hook in iteration.runner.hooks}
+        assert ('NonFiniteStepHook' in hooks) == ('PreemptionHook' in hooks) == guarded
+        assert hasattr(iteration.runner.optim_wrapper, 'max_skipped_steps') == guarded
+        assert {'EMATargetHook', 'AtomicCheckpointHook', 'LoggerHook'} <= hooks
+        before = iteration.runner.model.head.pred.weight.clone()
+        for _ in range(2):
+            iteration()
+        states.append(iteration.runner.model.state_dict())
+        assert not torch.equal(before, iteration.runner.model.head.pred.weight)
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())

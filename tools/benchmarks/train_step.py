@@ -78,7 +78,7 @@ class TrainingStep:
             self.model.train().to(args.device)
             self.optim_wrapper = build_optim_wrapper(self.model, _optimiser(cfg, args))
         self.momentum = cfg.default_hooks.ema_target.momentum
-        self.batch = default_collate(_samples(cfg, args))
+        self.batch = default_collate(samples(cfg, args))
         self.args = args
 
     def __call__(self) -> dict[str, Tensor]:
@@ -112,7 +112,7 @@ def _optimiser(cfg: Config, args: argparse.Namespace) -> dict:
     return {**settings, 'type': wrappers[args.dtype]}
 
 
-def _samples(cfg: Config, args: argparse.Namespace) -> list[dict]:
+def samples(cfg: Config, args: argparse.Namespace) -> list[dict]:
     """Packed pairs of random frames, as the loader's workers would hand them over."""
     pipeline = [TRANSFORMS.build(step) for step in cfg.train_dataloader.dataset.pipeline]
     size = crop_size(pipeline) or (224, 224)

@@ -27,6 +27,7 @@ class PackFramePair(PackInputs):
             'sample_seed',
             'video',
             'frame_indices',
+            'sample_idx',
             'ori_shape',
             'img_shape',
             'flip',

@@ -4,6 +4,7 @@ from .checkpoint_hook import AtomicCheckpointHook
 from .ema_hooks import EMATargetHook, OptimStepEMAHook
 from .finetune_check_hooks import ClassCountCheckHook, PretrainedCheckHook
 from .logging_hooks import DeferredRuntimeInfoHook, PropagationProgressHook, ThroughputHook
+from .nonfinite_step_hook import NonFiniteStepHook
 from .preemption_hook import PreemptionHook
 from .reconstruction_hook import ReconstructionHook
 from .reproducibility_hook import ReproducibilityHook
@@ -14,6 +15,7 @@ __all__ = [
     'ClassCountCheckHook',
     'DeferredRuntimeInfoHook',
     'EMATargetHook',
+    'NonFiniteStepHook',
     'OptimStepEMAHook',
     'PreemptionHook',
     'PretrainedCheckHook',

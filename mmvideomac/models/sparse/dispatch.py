@@ -7,13 +7,15 @@ family registers its blocks with :func:`register_sparse`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from torch import nn
 
 from .patches import VisiblePatches
 
 _HANDLERS: dict[type, Callable[[nn.Module, VisiblePatches], VisiblePatches]] = {}
+_observers: list[Callable[[nn.Module, VisiblePatches], None]] = []
 
 
 def register_sparse(*types: type[nn.Module]) -> Callable:
@@ -42,9 +44,25 @@ def sparse_forward(module: nn.Module, x: VisiblePatches) -> VisiblePatches:
         if ancestor in _HANDLERS:
             if type(module).forward is not ancestor.forward:
                 break
-            return _HANDLERS[ancestor](module, x)
+            y = _HANDLERS[ancestor](module, x)
+            for observe in _observers:
+                observe(module, y)
+            return y
     raise TypeError(
         f'{type(module).__module__}.{type(module).__name__} has no implementation on visible '
         'patches, and running it densely would leak masked content. Register one with '
         'mmvideomac.models.sparse.register_sparse.'
     )
+
+
+@contextmanager
+def observe_layers(observe: Callable[[nn.Module, VisiblePatches], None]) -> Iterator[None]:
+    """Call ``observe(module, output)`` after every layer that runs on visible patches.
+
+    Forward hooks of torch see few of them: most layers are not called as modules there.
+    """
+    _observers.append(observe)
+    try:
+        yield
+    finally:
+        _observers.remove(observe)
