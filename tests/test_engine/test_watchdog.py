@@ -8,23 +8,17 @@ import socket
 import subprocess
 import time
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.hooks import Hook
 from torch import distributed
 
 from mmvideomac.engine.launch import init_cpu_processes
-from mmvideomac.engine.watchdog import Watchdog, watched
+from mmvideomac.engine.watchdog import watched
 from mmvideomac.registry import HOOKS
-from mmvideomac.utils.dist import on_main_process
 from mmvideomac.utils.errors import UserError
-from mmvideomac.utils.liveness import current_work, tick
-from mmvideomac.utils.progress import progress
 
-from .tiny import REPOSITORY
 from .toy import build, toy_config
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason='processes of a CPU')

@@ -1,6 +1,5 @@
 """Stopping on a signal without losing the epoch."""
 
-import contextlib
 import os
 import signal
 import socket
@@ -118,22 +117,25 @@ class PreemptionHook(Hook):
 
     def _enforce(self, receiver: socket.socket, work_dir: Path) -> None:
         """End this process if its step does not, after a signal and until :meth:`_restore`."""
+        number, left, signalled = None, None, 0.0
         with receiver:
-            number = None
-            while number not in self._previous:
-                if not (received := receiver.recv(1)):
-                    return
-                number = received[0]
-            signalled = time.monotonic()
-            while (
-                left := max(signalled, self._iteration_ended) + self.timeout - time.monotonic()
-            ) > 0:
+            while True:
+                if number is not None:
+                    since = max(signalled, self._iteration_ended)
+                    left = since + self.timeout - time.monotonic()
+                    if left <= 0 and _is_training():
+                        break
+                    if left <= 0:  # an exception has ended it, and its caller goes on
+                        number = left = None
                 receiver.settimeout(left)
-                with contextlib.suppress(TimeoutError):
-                    if not receiver.recv(64):
-                        return
-        if not _is_training():  # an exception has ended it, and its caller goes on
-            return
+                try:
+                    received = receiver.recv(1)
+                except TimeoutError:
+                    continue
+                if not received:
+                    return
+                if number is None and received[0] in self._previous:
+                    number, signalled = received[0], time.monotonic()
         end_process(
             f'{signal.Signals(number).name}: the step has not ended within {self.timeout:g} s '
             '(timeout of the PreemptionHook), so that nothing newer than the last checkpoint in '
