@@ -12,7 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -36,6 +36,11 @@ _MISSED = 3
 _LAST_WORDS = 10.0
 #: Processes that a message names.
 _SHOWN = 8
+
+_RESTART = (
+    'Ended, so that it can be started again: with --resume training goes on from the last '
+    'checkpoint'
+)
 
 
 @dataclass(frozen=True)
@@ -284,16 +289,13 @@ def _say(message: str, folder: Path) -> None:
     report_error(message)
     sys.stdout.flush()
     rank = distributed.get_rank() if distributed.is_initialized() else 0
-    with open(folder / f'hang_{rank}.txt', 'w', encoding='utf-8') as file:
+    with (
+        suppress(OSError),
+        open(folder / f'hang_{rank}.txt', 'w', encoding='utf-8') as file,
+    ):
         file.write(f'{message}\n\n')
         file.flush()
         faulthandler.dump_traceback(file)
-
-
-_RESTART = (
-    'Ended, so that whoever launched it can start it again: run the same command with --resume to '
-    'go on from the last checkpoint'
-)
 
 
 def _since(seconds: float) -> str:
