@@ -26,8 +26,8 @@ from torch import distributed
 from mmvideomac.utils.errors import UserError, report_error
 from mmvideomac.utils.liveness import current_work, tick
 
-#: What a process says last, if all is well and if not.
-_ENDED, _FAILED = 'ended', 'failed: '
+#: What a process says last: all is well; of itself; why all must end.
+_ENDED, _FAILED, _VERDICT = 'ended', 'failed: ', 'verdict: '
 #: Seconds between two beats, at most.
 _BEAT = 2.0
 #: Beats that a process misses before it is called gone when a collective has failed.
@@ -118,14 +118,14 @@ class Watchdog(Hook):
         return self
 
     def __exit__(self, kind, error: BaseException | None, traceback) -> None:
-        gone = self._who_is_gone() if isinstance(error, RuntimeError) else []
-        if isinstance(error, Exception) and not gone:
+        verdict = self._find_verdict() if isinstance(error, RuntimeError) else None
+        if isinstance(error, Exception) and verdict is None:
             self._farewell = f'{_FAILED}{kind.__name__}: {_first_line(error)}'
         self._over.set()
         for thread in self._threads:
             thread.join(timeout=self._beat + _LAST_WORDS)  # the store may be gone
-        if gone:
-            raise UserError(self._obituary(gone)) from error
+        if verdict is not None:
+            raise UserError(verdict) from error
 
     # ------------------------------------------------------------------ progress
 
@@ -197,8 +197,8 @@ class Watchdog(Hook):
                         f'{os.environ["MASTER_ADDR"]}, has not answered '
                         f'{_since(now - self._exchanged)}. {_RESTART}'
                     )
-                if gone := self._silent(self.heartbeat_timeout):
-                    self._end(self._obituary(gone))
+                if verdict := self._verdict(self.heartbeat_timeout):
+                    self._end(verdict)
             latest = [current_work()[0], *(peer.ticks for peer in self._peers.values())]
             if latest != state:
                 state, progressed = latest, now
@@ -213,36 +213,32 @@ class Watchdog(Hook):
         for rank, peer in list(self._peers.items()):
             self._peers[rank] = replace(peer, heard=peer.heard + seconds)
 
-    def _silent(self, limit: float) -> list[_Peer]:
-        """Processes that did not beat for some seconds, while the store worked."""
-        return [
-            peer
-            for peer in list(self._peers.values())
-            if peer.work != _ENDED and self._exchanged - peer.heard > limit
-        ]
-
-    def _who_is_gone(self) -> list[_Peer]:
-        """Processes that failed, or missed some beats until now, after a collective failed."""
-        if not self._peers:
-            return []
-        limit = _MISSED * self._beat
-        give_up = time.monotonic() + 2 * limit
-        while time.monotonic() < give_up:
-            failed = [p for p in list(self._peers.values()) if p.work.startswith(_FAILED)]
-            if gone := failed or self._silent(limit):
-                return gone
-            time.sleep(self._beat / 2)
-        return []
-
-    def _obituary(self, gone: Iterable[_Peer]) -> str:
+    def _verdict(self, limit: float) -> str | None:
+        """Why this process must end, if some did not beat for some seconds or another says so."""
+        peers = list(self._peers.values())
+        for peer in peers:
+            if peer.work.startswith(_VERDICT):
+                return peer.work.removeprefix(_VERDICT)
         lines = [
             f'{peer} {peer.work}'
             if peer.work.startswith(_FAILED)
             else f'{peer} has not been heard of {_since(time.monotonic() - peer.heard)}, when it '
             f'was {peer.work}'
-            for peer in gone
+            for peer in peers
+            # How long it was silent while the store worked.
+            if peer.work != _ENDED and self._exchanged - peer.heard > limit
         ]
-        return f'{_listed(lines)}. {_RESTART}'
+        return f'{_listed(lines)}. {_RESTART}' if lines else None
+
+    def _find_verdict(self) -> str | None:
+        """Whose end made a collective fail; it takes some beats to know."""
+        limit = _MISSED * self._beat
+        give_up = time.monotonic() + 2 * limit
+        while self._peers and time.monotonic() < give_up:
+            if verdict := self._verdict(limit):
+                return verdict
+            time.sleep(self._beat / 2)
+        return None
 
     def _positions(self) -> str:
         """What all processes are doing, those first that do what few do."""
@@ -253,7 +249,9 @@ class Watchdog(Hook):
         return _listed(f'{peer} is {peer.work}' for peer in everybody)
 
     def _end(self, message: str) -> NoReturn:
-        # The others come to the same end two beats later: let them show where they hang.
+        self._farewell = f'{_VERDICT}{message}'
+        self._over.set()
+        # Let the others show where they hang, too.
         end_process(message, 1, self.folder, linger=_MISSED * self._beat)
 
 
