@@ -225,6 +225,11 @@ def _replace_type(cfg: ConfigDict | list, old: str, new: str) -> None:
         cfg['type'] = new
 
 
+def _join_cpu_processes(cfg: Config) -> None:
+    dist_cfg = (cfg.get('env_cfg') or {}).get('dist_cfg') or {}
+    init_cpu_processes(cfg.launcher, dist_cfg.get('timeout', 1800))
+
+
 def init_cpu_processes(launcher: str, timeout: float) -> None:
     """Join the processes of a run without GPUs (mmengine's way needs CUDA).
 
@@ -301,7 +306,7 @@ def prepare(cfg: Config, resume: str | None = None, device: str = 'auto') -> lis
         keep_freed_memory()
         notes.extend([*adapt_to_cpu(cfg), product_library()])
         if cfg.launcher != 'none':
-            init_cpu_processes(cfg.launcher, cfg.env_cfg.dist_cfg.get('timeout', 1800))
+            _join_cpu_processes(cfg)
     return [note for note in notes if note]
 
 
@@ -323,4 +328,4 @@ def prepare_test(cfg: Config, device: str = 'auto') -> None:
     if cfg.launcher != 'none':
         cfg.model_wrapper_cfg = dict(type='Replica')
         if get_device() in ('cpu', 'mps') and not distributed.is_initialized():
-            init_cpu_processes(cfg.launcher, cfg.env_cfg.dist_cfg.get('timeout', 1800))
+            _join_cpu_processes(cfg)

@@ -257,7 +257,7 @@ class Watchdog(Hook):
 
 def watched(cfg: Config) -> AbstractContextManager[Watchdog | None]:
     """The watchdog of a config with ``work_dir``: ``env_cfg.watchdog``, None for none."""
-    settings = cfg.env_cfg.get('watchdog')
+    settings = (cfg.get('env_cfg') or {}).get('watchdog')
     return nullcontext() if settings is None else Watchdog(cfg.work_dir, **settings)
 
 
