@@ -24,6 +24,7 @@ from mmengine.dist import is_main_process
 from torch import distributed
 
 from mmvideomac.engine.launch import prepare_test
+from mmvideomac.engine.watchdog import watched
 from mmvideomac.evaluation.benchmark import Evaluation, evaluate
 from mmvideomac.utils.config import load_config
 from mmvideomac.utils.errors import UserError, reports_errors
@@ -84,8 +85,9 @@ def run(args: argparse.Namespace) -> Evaluation:
     )
     if args.out:
         cfg.test_evaluator.out_dir = args.out
-    prepare_test(cfg, args.device)
-    result = evaluate(cfg, args.checkpoint)
+    with watched(cfg):
+        prepare_test(cfg, args.device)
+        result = evaluate(cfg, args.checkpoint)
     if is_main_process():
         report = dict(checkpoint=args.checkpoint, config=args.config, **asdict(result))
         write_json(Path(cfg.work_dir, 'results.json'), report)

@@ -14,6 +14,8 @@ PYTHON=$TOOLS/../.venv/bin/python
 # Left alone, every process would take all cores.
 CORES=$(getconf _NPROCESSORS_ONLN)
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((CORES > GPUS ? CORES / GPUS : 1))}
+# Seconds between its SIGTERM and SIGKILL, longer than the PreemptionHook takes to give up.
+export TORCH_ELASTIC_SHUTDOWN_TIMEOUT=${TORCH_ELASTIC_SHUTDOWN_TIMEOUT:-150}
 # torchrun would die of a cluster's early warning instead of passing it on.
 export PET_SIGNALS_TO_HANDLE=${PET_SIGNALS_TO_HANDLE:-SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1}
 export PYTHONPATH=$TOOLS/..${PYTHONPATH:+:$PYTHONPATH}

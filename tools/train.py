@@ -21,6 +21,7 @@ from mmengine.runner import Runner
 
 from mmvideomac.engine.fit_to_data import fit_to_data
 from mmvideomac.engine.launch import prepare
+from mmvideomac.engine.watchdog import watched
 from mmvideomac.utils.config import load_config
 from mmvideomac.utils.errors import REPORTED_ERRORS, reports_errors
 from mmvideomac.utils.files import write_file
@@ -97,19 +98,22 @@ def run(args: argparse.Namespace) -> None:
         ValueError, OSError, FloatingPointError: for data, files and settings at fault.
     """
     cfg = merge_args(load_config(args.config, args.cfg_options), args)
-    notes = fit_to_data(cfg, args.resume) if cfg.get('fit_to_data') else []
-    notes += prepare(cfg, args.resume, args.device)
-    runner = Runner.from_cfg(cfg)
-    for note in notes:
-        runner.logger.info(note)
-    try:
-        runner.train()
-    except REPORTED_ERRORS:
-        # The user gets the message; where it came from is for the log.
-        path = Path(runner.log_dir, f'traceback_{runner.rank}.txt')
-        write_file(path, traceback.format_exc())
-        runner.logger.error(f'Training stopped. Details: {path}')
-        raise
+    with watched(cfg) as watchdog:
+        notes = fit_to_data(cfg, args.resume) if cfg.get('fit_to_data') else []
+        notes += prepare(cfg, args.resume, args.device)
+        runner = Runner.from_cfg(cfg)
+        if watchdog is not None:
+            runner.register_hook(watchdog)
+        for note in notes:
+            runner.logger.info(note)
+        try:
+            runner.train()
+        except REPORTED_ERRORS:
+            # The user gets the message; where it came from is for the log.
+            path = Path(runner.log_dir, f'traceback_{runner.rank}.txt')
+            write_file(path, traceback.format_exc())
+            runner.logger.error(f'Training stopped. Details: {path}')
+            raise
 
 
 @reports_errors

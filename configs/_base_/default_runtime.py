@@ -22,8 +22,10 @@ default_hooks = dict(
 env_cfg = dict(
     cudnn_benchmark=False,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
-    # Seconds: the first scan of a large data set keeps the other processes waiting.
-    dist_cfg=dict(backend='nccl', timeout=7200),
+    # Seconds, of a collective. The scan of the data, on one process, has a limit of its own.
+    dist_cfg=dict(backend='nccl', timeout=1800),
+    # Seconds without a sign of life of a process, and without progress of any. None: no watch.
+    watchdog=dict(heartbeat_timeout=180, progress_timeout=900),
 )
 # seed=None draws another one for every run.
 randomness = dict(seed=0, deterministic=False)

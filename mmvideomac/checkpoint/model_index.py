@@ -20,13 +20,14 @@ from functools import cache
 from pathlib import Path
 
 import torch
-from mmengine.dist import barrier, is_main_process
 from mmengine.fileio import load
 from mmengine.logging import print_log
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor
 
 from mmvideomac.utils.config import config_folder
+from mmvideomac.utils.dist import on_main_process
+from mmvideomac.utils.network import network_timeout
 
 from .files import SCHEME, is_complete, read_checkpoint, sha256
 from .official_weights import convert_state_dict
@@ -80,9 +81,10 @@ class NamedWeights:
         part = self.path.with_name(f'.{self.path.name}.{uuid.uuid4().hex}.part')
         try:
             part.parent.mkdir(parents=True, exist_ok=True)
-            torch.hub.download_url_to_file(
-                self.url, str(part), self.sha256, progress=sys.stderr.isatty()
-            )
+            with network_timeout():
+                torch.hub.download_url_to_file(
+                    self.url, str(part), self.sha256, progress=sys.stderr.isatty()
+                )
             if not is_complete(part):
                 raise ValueError(f'{self.url}: the download was cut off; try again')
             if self.sha256 is None:
@@ -187,9 +189,7 @@ def load_from_model_index(filename: str, map_location: str | None = None) -> dic
     On several processes the first one downloads for the others.
     """
     weights = find_weights(filename)
-    if is_main_process():
-        weights.fetch()
-    barrier()
+    on_main_process(weights.fetch)
     state_dict, meta = weights.read()
     if map_location is not None:
         state_dict = {key: value.to(map_location) for key, value in state_dict.items()}

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 from mmengine.dataset import force_full_init
-from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.logging import print_log
 
 from mmvideomac.registry import DATASETS, TASK_UTILS, TRANSFORMS, VIDEO_READERS
+from mmvideomac.utils.dist import on_main_process
 from mmvideomac.utils.errors import UserError
 
 from .base import BaseDataset
@@ -124,16 +124,7 @@ class FramePairDataset(BaseDataset):
 
         In distributed training one process looks and tells the others.
         """
-        result = [None]
-        if is_main_process():
-            try:
-                result = [self._scan()]
-            except Exception as error:  # the others would wait for ever
-                result = [error]
-        broadcast_object_list(result)
-        if isinstance(result[0], Exception):
-            raise result[0]
-        return result[0]
+        return on_main_process(self._scan)
 
     def _scan(self) -> list[dict]:
         found, seen = {}, set()

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from mmengine.logging import print_log
 
 from mmvideomac.utils.files import write_file
+from mmvideomac.utils.liveness import tick
 from mmvideomac.utils.progress import progress
 
 from .frame_files import IMAGE_EXTENSIONS, NOTE, is_image, natural_key
@@ -73,6 +74,7 @@ def find_videos(root: str) -> list[VideoFile]:
         if real in seen:  # a link to a folder above or beside it
             continue
         seen.add(real)
+        tick()
         images, changed_ns = [], os.stat(folder).st_mtime_ns
         for entry in os.scandir(folder):
             child = f'{name}/{entry.name}' if name else entry.name

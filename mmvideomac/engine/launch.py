@@ -6,6 +6,7 @@ except for :func:`init_cpu_processes` and the C library's memory.
 
 import os
 import subprocess
+from datetime import timedelta
 
 import torch
 from mmengine.config import Config, ConfigDict
@@ -224,19 +225,28 @@ def _replace_type(cfg: ConfigDict | list, old: str, new: str) -> None:
         cfg['type'] = new
 
 
-def init_cpu_processes(launcher: str) -> None:
-    """Join the processes of a run without GPUs (mmengine's way needs CUDA)."""
+def _join_cpu_processes(cfg: Config) -> None:
+    dist_cfg = (cfg.get('env_cfg') or {}).get('dist_cfg') or {}
+    init_cpu_processes(cfg.launcher, dist_cfg.get('timeout', 1800))
+
+
+def init_cpu_processes(launcher: str, timeout: float) -> None:
+    """Join the processes of a run without GPUs (mmengine's way needs CUDA).
+
+    Args:
+        launcher: See :func:`process_info`.
+        timeout: Seconds that a process waits for the others, here and in collectives.
+    """
     rank, processes, local_rank = process_info(launcher)
     os.environ.update(RANK=str(rank), WORLD_SIZE=str(processes), LOCAL_RANK=str(local_rank))
     os.environ.setdefault('MASTER_PORT', '29500')
     if launcher == 'slurm' and 'MASTER_ADDR' not in os.environ:
         nodes = os.environ['SLURM_NODELIST']
-        hosts = subprocess.run(
-            ['scontrol', 'show', 'hostnames', nodes], capture_output=True, text=True, check=True
-        )
+        command = ['scontrol', 'show', 'hostnames', nodes]
+        hosts = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
         os.environ['MASTER_ADDR'] = hosts.stdout.split()[0]
     os.environ.setdefault('MASTER_ADDR', '127.0.0.1')
-    distributed.init_process_group('gloo')
+    distributed.init_process_group('gloo', timeout=timedelta(seconds=timeout))
 
 
 def set_checkpoint(cfg: Config, resume: str | None) -> str | None:
@@ -296,7 +306,7 @@ def prepare(cfg: Config, resume: str | None = None, device: str = 'auto') -> lis
         keep_freed_memory()
         notes.extend([*adapt_to_cpu(cfg), product_library()])
         if cfg.launcher != 'none':
-            init_cpu_processes(cfg.launcher)
+            _join_cpu_processes(cfg)
     return [note for note in notes if note]
 
 
@@ -318,4 +328,4 @@ def prepare_test(cfg: Config, device: str = 'auto') -> None:
     if cfg.launcher != 'none':
         cfg.model_wrapper_cfg = dict(type='Replica')
         if get_device() in ('cpu', 'mps') and not distributed.is_initialized():
-            init_cpu_processes(cfg.launcher)
+            _join_cpu_processes(cfg)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import signal
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -35,6 +36,9 @@ from .label_propagation import LabelPropagation
 
 #: Besides what is reported, what a single clip may trip over: torch, out of memory.
 _CLIP_ERRORS = (*REPORTED_ERRORS, RuntimeError)
+
+#: Seconds in which some process does a frame; the longest is to load or download an encoder.
+_STANDSTILL = 1800.0
 
 Scores = dict[str, np.ndarray]
 
@@ -125,7 +129,8 @@ def run_clips(
         Every clip when it is done, in any order, with its scores or with what stopped it.
 
     Raises:
-        UserError: if a process was killed; what was done is kept.
+        UserError: if a process was killed, or none has done a frame for half an hour; what
+            was done is kept.
     """
     if jobs == 1 or len(clips) < 2:
         worker, done = _Worker(entries, datasets, get_device()), 0
@@ -149,6 +154,7 @@ def run_clips(
     with _bar(clips) as bar, ProcessPoolExecutor(jobs, context, _start, arguments) as pool:
         try:
             pending = {pool.submit(_run, *job): job for job in enumerate(clips)}
+            seen, progressed = 0, time.monotonic()
             while pending:
                 done, _ = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
                 for future in done:
@@ -156,12 +162,20 @@ def run_clips(
                     frames[number] = clip.length  # also of one that failed midway
                     yield clip, future.result()
                 _show(bar, sum(frames))
+                if sum(frames) != seen:
+                    seen, progressed = sum(frames), time.monotonic()
+                elif time.monotonic() - progressed > _STANDSTILL:
+                    hung = [clip.sequence for job, (_, clip) in pending.items() if job.running()]
+                    raise UserError(
+                        f'no frame was done for {_STANDSTILL:g} s. Under way: {", ".join(hung)}. '
+                        'Check that their files can be read. What was done is kept.'
+                    )
         except BrokenProcessPool:
             raise UserError(
                 'a process was killed, most likely for want of memory: choose fewer --jobs. What '
                 'was done is kept.'
             ) from None
-        except BaseException:  # Ctrl-C above all
+        except BaseException:  # Ctrl-C above all; its processes may hang
             writer.close()
             raise
 

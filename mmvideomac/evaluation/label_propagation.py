@@ -18,6 +18,7 @@ from torch import Tensor
 
 from mmvideomac.checkpoint.loading import load_encoder
 from mmvideomac.registry import MODELS
+from mmvideomac.utils.liveness import tick
 
 from .features import FeatureExtractor, with_places
 from .labels import (
@@ -288,6 +289,7 @@ class LabelPropagation(BaseModel):
 
     def encode(self, frame: np.ndarray) -> Tensor:
         """Features (C, h, w) of a frame uint8 (H, W, 3), RGB, at the size it has."""
+        tick()
         frame = np.ascontiguousarray(frame[..., ::-1] if self.bgr else frame)
         pixels = torch.from_numpy(frame).to(self.mean.device)
         return self.extractor((pixels.permute(2, 0, 1).float() - self.mean) / self.std)

@@ -24,6 +24,7 @@ from mmvideomac.checkpoint.files import read_state_dict
 from mmvideomac.checkpoint.loading import load_encoder
 from mmvideomac.registry import MODELS
 from mmvideomac.utils.errors import UserError
+from mmvideomac.utils.network import network_timeout
 
 #: First parts of the names of layers that classify.
 _CLASSIFIERS = ('head', 'heads', 'head_dist', 'fc', 'classifier')
@@ -118,7 +119,8 @@ class LibraryEncoder(nn.Module):
         """
         if weights == 'pretrained':
             try:
-                state_dict = self._download()
+                with network_timeout():
+                    state_dict = self._download()
             except Exception as error:  # of whatever the library downloads with
                 raise UserError(
                     f'the weights of {self.spec} cannot be downloaded ({_reason(error)}): give a '

@@ -39,7 +39,7 @@ def reports_errors(main: Callable[[Sequence[str] | None], int | None]) -> Callab
         try:
             return main(argv) or 0
         except REPORTED_ERRORS as error:
-            _report(f'{name}: {error}')
+            report_error(f'{name}: {error}')
             return 1
         except KeyboardInterrupt:
             print(f'{name}: interrupted; what was written is kept', file=sys.stderr)
@@ -48,7 +48,8 @@ def reports_errors(main: Callable[[Sequence[str] | None], int | None]) -> Callab
     return wrapper
 
 
-def _report(message: str) -> None:
+def report_error(message: str) -> None:
+    """Print a message on stderr, and have the launcher repeat it (:data:`ERROR_FILE_VARIABLE`)."""
     print(message, file=sys.stderr, flush=True)
     if path := os.environ.get(ERROR_FILE_VARIABLE):
         try:

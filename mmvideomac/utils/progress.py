@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from tqdm import tqdm
+
+from .liveness import tick
 
 #: Seconds between two states on a terminal, and in a file, where every one is a line.
 _ON_TERMINAL, _IN_FILE = 0.5, 10.0
@@ -34,7 +36,7 @@ def progress(
         tqdm's bar: iterable, and a context manager.
     """
     interval = _ON_TERMINAL if sys.stderr.isatty() else _IN_FILE
-    return tqdm(
+    return _Bar(
         items,
         total=total,
         desc=what or None,
@@ -47,3 +49,16 @@ def progress(
         dynamic_ncols=True,
         disable=disable,
     )
+
+
+class _Bar(tqdm):
+    """Each step of which is a sign of life."""
+
+    def __iter__(self) -> Iterator:
+        for item in super().__iter__():
+            tick()
+            yield item
+
+    def update(self, n: float | None = 1) -> bool | None:
+        tick()
+        return super().update(n)

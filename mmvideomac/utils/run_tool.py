@@ -13,6 +13,8 @@ from pathlib import Path
 from .config import config_folder
 from .errors import UserError
 
+#: Seconds from the last output of a tool to its end.
+_EXIT = 60
 #: Of a line that mmengine logs in training.
 _TRAINING = re.compile(
     r'Epoch\(train\) +\[(\d+)\]\[ *(\S+?)\].* eta: (\S+) .* loss: (\S+) .* pairs_per_s: (\d+)'
@@ -56,7 +58,7 @@ def run_tool(command: Sequence[str | Path], progress: re.Pattern, text: str) -> 
                 break
             except KeyboardInterrupt:
                 print('\nStopping: finishing what is under way and saving it.', flush=True)
-        status = process.wait()
+        status = process.wait(timeout=_EXIT)  # whatever writes has ended
     finally:
         signal.signal(signal.SIGTERM, previous)
     if status in _STOPPED:

@@ -7,6 +7,7 @@ import time
 import pytest
 import torch
 
+from mmvideomac.engine.hooks import preemption_hook
 from mmvideomac.engine.hooks.preemption_hook import _init_worker
 
 from .toy import build, hook_of, toy_config, train
@@ -50,6 +51,16 @@ def test_says_how_to_go_on(tmp_path, capsys):
     shown = capsys.readouterr().out
     assert 'Stopped by SIGTERM at iteration 4' in shown
     assert '--resume' in shown
+
+
+def test_a_signal_does_not_outlive_a_training_that_fails(tmp_path, default_handlers, monkeypatch):
+    ended = []
+    monkeypatch.setattr(preemption_hook, 'end_process', lambda *arguments: ended.append(arguments))
+    options = {'default_hooks.preemption.timeout': 1, 'default_hooks.record.crash_after': 4}
+    with pytest.raises(RuntimeError, match='crash'):
+        train(toy_config(tmp_path, **options, **sending(at=3, number=int(signal.SIGTERM))))
+    time.sleep(1.5)
+    assert not ended
 
 
 def test_second_interrupt_stops_at_once(tmp_path):

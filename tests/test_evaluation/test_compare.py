@@ -207,6 +207,12 @@ def test_a_process_that_is_killed_is_one_message(compare):
     assert [row['clips'] for row in comparison.rows()][1] == 0
 
 
+def test_processes_that_hang_are_given_up(compare, monkeypatch):
+    monkeypatch.setattr(clip_workers, '_STANDSTILL', 0.1)  # they take longer to start
+    with pytest.raises(UserError, match=r'no frame was done for 0\.1 s\. Under way: \w'):
+        compare().run(jobs=2)
+
+
 def test_what_is_wrong_is_known_before_the_first_clip(compare, tmp_path):
     with pytest.raises(UserError, match='no data'):
         Comparison(ENCODERS, {})

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -121,6 +122,18 @@ def test_a_signal_to_one_process_stops_all_and_the_run_resumes(config, reference
     resumed = train(config, '--work-dir', str(tmp_path), '--resume')
     assert resumed.returncode == 0, resumed.stderr
     np.testing.assert_allclose(losses(tmp_path), reference[0][3:], atol=1e-5)
+
+
+@no_gpu
+def test_a_process_that_stops_ends_the_run_and_is_named(config, tmp_path, monkeypatch):
+    monkeypatch.setenv('TORCH_ELASTIC_SHUTDOWN_TIMEOUT', '1')  # then torchrun kills it
+    stopper = f'default_hooks.sender.number={int(signal.SIGSTOP)}'
+    stopper = [stopper, 'default_hooks.sender.type=SendSignalHook', 'default_hooks.sender.at=2']
+    options = [*stopper, 'default_hooks.sender.rank=1', 'env_cfg.watchdog.heartbeat_timeout=4']
+    run = train(config, '--work-dir', str(tmp_path), '--cfg-options', *options, processes=2)
+    assert run.returncode == 1
+    *_, last = run.stderr.rstrip().splitlines()
+    assert re.match(r'process 1 \(host .*, pid \d+\) has not been heard of for \d+ s, since', last)
 
 
 @no_gpu

@@ -2,6 +2,7 @@
 
 import time
 
+from mmvideomac.utils.liveness import current_work, tick
 from mmvideomac.utils.progress import progress
 
 
@@ -22,6 +23,16 @@ def test_long_jobs_say_what_how_far_and_how_long(capsys, monkeypatch):
     printed = capsys.readouterr()
     assert printed.out == ''
     assert 'clips' in printed.err and '2/4' in printed.err and 'clip' in printed.err
+
+
+def test_every_step_is_a_sign_of_life():
+    tick('counting')
+    before, _ = current_work()
+    with progress(progress([1, 2, 3]), total=5) as bar:
+        for _ in bar:
+            pass
+        bar.update()
+    assert current_work() == (before + 7, 'counting')
 
 
 def test_disabled(capsys):

@@ -2,17 +2,23 @@
 
 import os
 import signal
+import socket
+import sys
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 from mmengine.dist import barrier, is_distributed
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmvideomac.registry import HOOKS
+from mmvideomac.utils.liveness import current_work
 
 from ..optim_wrapper import FiniteAmpOptimWrapper, FiniteOptimWrapper
+from ..watchdog import end_process
 from .checkpoint_hook import AtomicCheckpointHook
 
 #: Ctrl-C; the end of a cluster job; its early warning (``srun --signal=USR1@120``);
@@ -27,7 +33,15 @@ class PreemptionHook(Hook):
     The exit status is 128 + signal number, as shells report it. All processes of
     a distributed run stop after the same optimiser step, whichever of them was
     signalled; they learn of it before the step, from their ``FiniteOptimWrapper``. A
-    second Ctrl-C in a single process stops at once, without saving.
+    second Ctrl-C in a single process stops at once, without saving. Other signals may come
+    several times, as launchers and clusters send them, and mean no more than one.
+
+    A step that hangs never ends: if neither the iteration nor the saving after it does
+    within ``timeout``, the process says so, prints the stacks of its threads, and exits with
+    that same status, without saving.
+
+    Args:
+        timeout: Seconds since the signal, or since the last iteration that ended after it.
 
     Raises:
         TypeError: before training, if there is no ``AtomicCheckpointHook``, or the
@@ -37,8 +51,9 @@ class PreemptionHook(Hook):
     # After the regular checkpoint, the schedulers and the EMA target.
     priority = 'LOWEST'
 
-    def __init__(self) -> None:
-        self._previous = {}
+    def __init__(self, timeout: float = 120) -> None:
+        self.timeout = timeout
+        self._previous, self._wakeup = {}, None
 
     def before_train(self, runner: Runner) -> None:
         self._checkpointing = next(
@@ -60,6 +75,7 @@ class PreemptionHook(Hook):
             if number is None or (name == 'SIGHUP' and signal.getsignal(number) == signal.SIG_IGN):
                 continue  # not on this system; started by nohup
             self._previous[number] = signal.signal(number, self._receive)
+        self._watch_signals(runner.work_dir)
         loader = runner.train_dataloader
         loader.worker_init_fn = partial(_init_worker, loader.worker_init_fn)
 
@@ -67,6 +83,7 @@ class PreemptionHook(Hook):
         self._restore()
 
     def after_train_iter(self, runner: Runner, *args, **kwargs) -> None:
+        self._iteration_ended = time.monotonic()
         number = self._optim_wrapper.agreed_signal
         if not number:
             return
@@ -89,12 +106,62 @@ class PreemptionHook(Hook):
         name = signal.Signals(number).name
         os.write(2, f'\n{name}: finishing this step, then saving ...\n'.encode())
 
+    def _watch_signals(self, work_dir: str) -> None:
+        # Python's handlers wait for the main thread, which may hang; this does not.
+        receiver, self._wakeup = socket.socketpair()
+        self._wakeup.setblocking(False)
+        self._former_wakeup = signal.set_wakeup_fd(self._wakeup.fileno(), warn_on_full_buffer=False)
+        self._iteration_ended = time.monotonic()
+        arguments = (receiver, Path(work_dir))
+        threading.Thread(target=self._enforce, args=arguments, daemon=True).start()
+
+    def _enforce(self, receiver: socket.socket, work_dir: Path) -> None:
+        """End this process if its step does not, after a signal and until :meth:`_restore`."""
+        number, left, signalled = None, None, 0.0
+        with receiver:
+            while True:
+                if number is not None:
+                    since = max(signalled, self._iteration_ended)
+                    left = since + self.timeout - time.monotonic()
+                    if left <= 0 and _is_training():
+                        break
+                    if left <= 0:  # an exception has ended it, and its caller goes on
+                        number = left = None
+                receiver.settimeout(left)
+                try:
+                    received = receiver.recv(1)
+                except TimeoutError:
+                    continue
+                if not received:
+                    return
+                if number is None and received[0] in self._previous:
+                    number, signalled = received[0], time.monotonic()
+        end_process(
+            f'{signal.Signals(number).name}: the step has not ended within {self.timeout:g} s '
+            '(timeout of the PreemptionHook), so that nothing newer than the last checkpoint in '
+            f'{work_dir} is saved. Stopped {current_work()[1]}.',
+            128 + number,
+            work_dir,
+        )
+
     def _restore(self) -> None:
+        if self._wakeup is not None:
+            signal.set_wakeup_fd(self._former_wakeup)
+            self._wakeup.close()
+            self._wakeup = None
         while self._previous:
             signal.signal(*self._previous.popitem())
 
 
+def _is_training() -> bool:
+    frame = sys._current_frames()[threading.main_thread().ident]
+    while frame is not None and frame.f_code is not Runner.train.__code__:
+        frame = frame.f_back
+    return frame is not None
+
+
 def _init_worker(init_fn: Callable | None, worker_id: int) -> None:
+    signal.set_wakeup_fd(-1)  # that of the parent, to which a signal here is none
     # Signals often reach the whole process group; a worker that dies of one
     # takes the unfinished step with it.
     for name in SIGNALS:
