@@ -56,6 +56,9 @@ _GRACE = 15.0
 #: Bounds of what may grow between the first epoch and the last: share, MiB.
 _GROWTH, _GROWTH_MIB = 0.03, 16.0
 
+#: Samples of the generated training; videos too, so that repeats are steps.
+_BATCH = 2
+
 _context = multiprocessing.get_context('fork')  # each start is spared the imports
 _progress = None  # in a training: first and last finished iteration of this start
 
@@ -358,7 +361,7 @@ class Soak:
             while training.step < 0 and time.monotonic() - training.began < wait:
                 yield False
         elif aim == 'step':
-            steps = self.random.randint(1, max(1, self.steps // 4))
+            steps = self.random.randint(0, max(1, self.steps // 5))
             while training.resumed_at < 0 or training.step < training.resumed_at + steps:
                 yield False
             end = time.monotonic() + self.random.uniform(0, 0.1)
@@ -517,10 +520,10 @@ def mounted_disk(folder: Path, size_mib: int) -> Iterator[Disk]:
         subprocess.run(['umount', str(folder)], check=True)
 
 
-def write_videos(folder: Path, videos: int = 8, frames: int = 6) -> None:
-    """Folders of frames of drifting noise."""
+def write_videos(folder: Path, frames: int = 6) -> None:
+    """Folders of frames of drifting noise, as many as a batch has samples."""
     rng = np.random.default_rng(0)
-    for video in range(videos):
+    for video in range(_BATCH):
         target = folder / f'video{video}'
         target.mkdir(parents=True, exist_ok=True)
         scene = Image.fromarray(rng.integers(0, 256, (8, 10, 3), dtype=np.uint8)).resize((110, 88))
@@ -545,7 +548,7 @@ def tiny_config(folder: Path, epochs: int, repeats: int, minutes: float | None, 
         {
             'model.head': dict(in_channels=128, embed_dims=64),
             'train_dataloader': dict(
-                batch_size=8,
+                batch_size=_BATCH,
                 dataset=dict(
                     data_root=str(folder / 'videos'),
                     ann_file='',
@@ -553,7 +556,7 @@ def tiny_config(folder: Path, epochs: int, repeats: int, minutes: float | None, 
                     sampling=dict(type='per_video', repeats=repeats, gap=(1, 1)),
                 ),
             ),
-            'total_batch_size': 8,
+            'total_batch_size': _BATCH,
             'train_cfg.max_epochs': epochs,
             'param_scheduler': [
                 dict(type='LinearLR', start_factor=0.1, end=1, convert_to_iter_based=True)
@@ -665,7 +668,7 @@ def run(args: argparse.Namespace) -> int:
         load_config(args.config)
         config = args.config
     else:
-        config = tiny_config(args.out, epochs=8, repeats=6, minutes=0.004)
+        config = tiny_config(args.out, epochs=5, repeats=5, minutes=0.004)
     soak = Soak(args, config)
     soak.run()
     text = soak.report()

@@ -99,7 +99,8 @@ def test_a_failed_save_is_made_up_for(tmp_path, full_disk, failing, capsys):
     assert names(tmp_path) == ['epoch_3.pth']
     assert not [path for path in tmp_path.glob('.*') if path.name != '.lock']
     shown = capsys.readouterr().out
-    assert 'NOT SAVED at iteration 24: Cannot write' in shown and 'No space left' in shown
+    assert 'NOT SAVED at iteration 24: [Errno 28] Cannot write' in shown
+    assert 'No space left on device' in shown
     assert f'The newest checkpoint is {tmp_path / "epoch_1.pth"}' in shown
     assert 'Saved' in shown and 'after 1 failure(s)' in shown
 

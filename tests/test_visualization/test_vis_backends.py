@@ -17,7 +17,7 @@ from tensorboard.backend.event_processing.event_file_loader import EventFileLoad
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from mmvideomac.registry import VISBACKENDS
-from mmvideomac.visualization import LocalVisBackend
+from mmvideomac.visualization import LocalVisBackend, vis_backends
 from tests.test_docs.pages import listings
 from tests.test_engine.tiny import REPOSITORY
 
@@ -80,8 +80,10 @@ def test_wandb(visualizer, tmp_path):
 
 
 @pytest.mark.filterwarnings('ignore::pytest.PytestUnhandledThreadExceptionWarning')
-def test_files_that_cannot_be_written_do_not_stop_a_run(tmp_path, monkeypatch, capsys):
+def test_files_that_cannot_be_written_do_not_stop_a_run(tmp_path, monkeypatch):
     """The disk is full for one value, then there is room again."""
+    said = []
+    monkeypatch.setattr(vis_backends, 'print_log', lambda text, *_: said.append(text))
     backends = [
         VISBACKENDS.build(dict(type=f'mmvideomac.{name}VisBackend', save_dir=str(tmp_path)))
         for name in ('Local', 'Tensorboard')
@@ -114,6 +116,7 @@ def test_files_that_cannot_be_written_do_not_stop_a_run(tmp_path, monkeypatch, c
         event.step for file in files for event in EventFileLoader(str(file)).Load() if event.step
     ]
     assert len(files) > 1 and steps == [1, 4, 5]
-    shown = capsys.readouterr().out
-    assert shown.count(f'LocalVisBackend cannot write to {tmp_path}') == 1
-    assert shown.count(f'TensorboardVisBackend cannot write to {tmp_path}') == 1
+    assert len(said) == 2
+    for name, text in zip(('Local', 'Tensorboard'), said, strict=True):
+        assert text.startswith(f'{name}VisBackend cannot write to {tmp_path}: ')
+        assert 'No space left on device' in text
