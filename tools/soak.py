@@ -216,6 +216,7 @@ def _train(training: Training, rank: int, port: int) -> None:
     global _progress
     _progress = training.progress
     Config.pretty_text = property(_unformatted)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     log = os.open(training.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
@@ -255,9 +256,9 @@ class Soak:
     def run(self) -> None:
         """Train undisturbed, then kill."""
         bar = progress(total=self.args.kills, what='killing', unit='kill')
-        with bar:
+        with bar, trainings_end():
             references = {number: self._reference(number) for number in self.args.processes}
-            with self._disk(references.values()) as self.disk:
+            with self._disk(references.values()) as self.disk, trainings_end():
                 while len(self.kills) < self.args.kills:
                     number = self.random.choice(self.args.processes)
                     self._soak_one(references[number], number, bar.update)
@@ -478,6 +479,19 @@ def _different(ours: object, theirs: object, key: str) -> list[str]:
     return [found for name, a, b in pairs for found in _different(a, b, f'{key}.{name}')]
 
 
+@contextmanager
+def trainings_end() -> Iterator[None]:
+    """No training outlives what happens inside, however it ends."""
+    previous = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+        for process in multiprocessing.active_children():
+            process.kill()
+            process.join()
+
+
 class Disk:
     """A small file system in memory, which a file fills now and then."""
 
@@ -598,9 +612,10 @@ def check_flat(args: argparse.Namespace) -> int:
         **{'default_hooks.usage': dict(type='UsageHook')},
     )
     training = Training(config, args.out / 'flat', 1)
-    training.start()
-    if any(training.join()):
-        raise UserError(f'the training failed: see {training.log}')
+    with trainings_end():
+        training.start()
+        if any(training.join()):
+            raise UserError(f'the training failed: see {training.log}')
     rows = np.load(training.work_dir / 'usage.npy')
     first, last = (rows[rows[:, 1] == epoch][:, 2:] for epoch in (2, 3))
     first, last = np.median(first, axis=0), np.median(last, axis=0)
