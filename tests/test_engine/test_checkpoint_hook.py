@@ -101,7 +101,7 @@ def test_a_failed_save_is_made_up_for(tmp_path, full_disk, failing, capsys):
     shown = capsys.readouterr().out
     assert 'NOT SAVED at iteration 24: [Errno 28] Cannot write' in shown
     assert 'No space left on device' in shown
-    assert f'The newest checkpoint is {tmp_path / "epoch_1.pth"}' in shown
+    assert f'The newest checkpoint is {tmp_path / "epoch_1.pth"}. The folder must hold 2' in shown
     assert 'Saved' in shown and 'after 1 failure(s)' in shown
 
 

@@ -1,5 +1,6 @@
 """Checkpoints that survive a crash, a full disk and a wrong path."""
 
+import errno
 import logging
 import os.path as osp
 import re
@@ -33,6 +34,8 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 10.0, 600.0
 _SHORT_PAUSE = 5.0
 #: Seconds for a save that a signal asked for: what sent it will not wait for ever.
 _SIGNAL_PATIENCE = 20.0
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 @HOOKS.register_module()
@@ -289,10 +292,12 @@ class AtomicCheckpointHook(CheckpointHook):
         pause = min(_FIRST_PAUSE * 2**self._failures, _LONGEST_PAUSE)
         self._failures += 1
         self._retry_at = now + pause
-        self._error = (
-            f'{error}. The newest checkpoint is {self._newest(runner)}. Saving needs room for one '
-            f'more than the {max(self.max_keep_ckpts, 1)} that are kept (max_keep_ckpts)'
-        )
+        self._error = f'{error}. The newest checkpoint is {self._newest(runner)}'
+        if self.max_keep_ckpts > 0 and getattr(error, 'errno', None) in _NO_ROOM:
+            self._error += (
+                f'. The folder must hold {self.max_keep_ckpts + 1} checkpoints for a moment: '
+                f'max_keep_ckpts={self.max_keep_ckpts} and the new one'
+            )
         runner.logger.error(
             f'NOT SAVED at iteration {runner.iter}: {self._error}. Trying again in {pause:.0f} s.'
         )
