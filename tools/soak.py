@@ -587,7 +587,6 @@ def tiny_config(folder: Path, epochs: int, repeats: int, minutes: float | None, 
 
 def check_flat(args: argparse.Namespace) -> int:
     """Train three epochs with a probe after each, and compare what the process holds."""
-    size = 64
     config = tiny_config(
         args.out,
         epochs=3,
@@ -601,14 +600,14 @@ def check_flat(args: argparse.Namespace) -> int:
                 data_root=str(args.out / 'videos'),
                 videos=['video0', 'video1'],
                 steps=2,
-                frame_step=1,
-                short_side=size,
+                short_side=64,
+                grid=2,
             ),
-            sampler=dict(type='DefaultSampler', shuffle=False),
-            collate_fn=dict(type='default_collate'),
+            sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
+            collate_fn=dict(type='pseudo_collate'),
         ),
         val_evaluator=dict(type='CycleMetric'),
-        val_cfg=dict(type='CycleProbeLoop', stage=1, stride=8),
+        val_cfg=dict(type='CycleProbeLoop'),
         **{'default_hooks.usage': dict(type='UsageHook')},
     )
     training = Training(config, args.out / 'flat', 1)
