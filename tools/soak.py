@@ -110,6 +110,7 @@ def usage() -> tuple[float, int, int, int]:
 class Kill:
     """What was done to a training and what became of it."""
 
+    training: int
     processes: int
     signal: str
     victims: str
@@ -132,7 +133,6 @@ class Training:
     config: Path
     work_dir: Path
     processes: int
-    starts: int = 0
     running: list = field(default_factory=list)
 
     @property
@@ -147,8 +147,8 @@ class Training:
 
     def start(self) -> None:
         """Train, from the newest checkpoint on."""
-        self.starts += 1
         self.began = time.monotonic()
+        self.left_before = self.unfinished()
         self.progress = _context.Array('q', [-1, -1])
         with closing(socket.socket()) as probe:
             probe.bind(('127.0.0.1', 0))
@@ -332,6 +332,7 @@ class Soak:
         for rank in alive:
             os.kill(training.running[rank].pid, getattr(signal, f'SIG{name}'))
         return Kill(
+            self.completed + 1,
             training.processes,
             name,
             'all' if victims == ranks else f'rank {victims[0]}',
@@ -343,9 +344,9 @@ class Soak:
         )
 
     def _outage(self, training: Training) -> Iterator[None]:
-        """Fill the disk for a while, in half of the trainings; to be called again and again."""
-        first = self.random.randrange(2 * self.steps)
-        while training.step < first:
+        """Fill the disk for a while; to be called again and again."""
+        later = self.random.randrange(5)
+        while training.resumed_at < 0 or training.step < training.resumed_at + later:
             yield
         self.disk.fill()
         end = time.monotonic() + self.random.uniform(0.2, 5)
@@ -426,15 +427,16 @@ class Soak:
         for place in sorted(places):
             found = Counter(_column(kill) for kill in self.kills if kill.place == place)
             lines.append(f'| {place} | ' + ' | '.join(str(found[name]) for name in names) + ' |')
-        lines += ['', '| kill | signal | to | where | at step | resumed at | lost | after |']
-        lines += ['|---' * 8 + '|']
+        columns = 'kill', 'training', 'signal', 'to', 'where', 'step', 'resumed', 'lost', 'after'
+        lines += ['', '| ' + ' | '.join(columns) + ' |', '|---' * len(columns) + '|']
         for number, kill in enumerate(self.kills, start=1):
             step = '-' if kill.step < 0 else kill.step
             resumed, lost = ('-' if v is None else v for v in (kill.resumed_at, kill.lost))
             place = kill.place + ', disk full' * kill.disk_full
             lines.append(
-                f'| {number} | {kill.signal} | {kill.victims} of {kill.processes} | {place} | '
-                f'{step} | {resumed} | {lost} | {kill.seconds:.1f} s |'
+                f'| {number} | {kill.training} | {kill.signal} | {kill.victims} of '
+                f'{kill.processes} | {place} | {step} | {resumed} | {lost} | '
+                f'{kill.seconds:.1f} s |'
             )
         return '\n'.join(lines) + '\n'
 
@@ -457,12 +459,10 @@ def _is_index(name: str) -> bool:
 
 def _place(training: Training, place: str) -> str:
     """Where a kill fell, from what it left."""
-    left = training.unfinished()
-    # Of the index an earlier kill's file is left too, since nobody else's may be removed.
-    if any(not _is_index(name) for name in left):
-        return 'checkpoint write'
-    if left and training.step < 0:
-        return 'index write'
+    left = training.unfinished() - training.left_before
+    for write in WRITES:
+        if any(_is_index(name) == (write == 'index write') for name in left):
+            return write
     return place or ('start-up' if training.step < 0 else 'step')
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import distributed, multiprocessing
 
 from mmvideomac.engine.hooks import checkpoint_hook
 from mmvideomac.utils import files
@@ -119,6 +120,39 @@ def test_a_disk_that_stays_full_is_the_error_of_the_end(tmp_path, full_disk):
     with pytest.raises(OSError, match=r'Cannot write .*epoch_2\.pth: No space left.*epoch_1\.pth'):
         train(toy_config(tmp_path, epochs=2, **options))
     assert names(tmp_path) == ['epoch_1.pth']
+
+
+def full_for_the_first(rank, folder):
+    """One of two processes; the disk of the first fills up after the first epoch."""
+    torch.set_num_threads(1)
+    os.environ['LOCAL_RANK'] = str(rank)
+    distributed.init_process_group(
+        'gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2
+    )
+    if rank == 0:
+        fsync, calls = os.fsync, []
+
+        def full_later(descriptor):
+            calls.append(descriptor)
+            if len(calls) > 4:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            fsync(descriptor)
+
+        os.fsync = full_later
+    checkpoint_hook._SHORT_PAUSE = 0.01
+    config = toy_config(f'{folder}/run', batch_size=2, epochs=2, launcher='pytorch')
+    config.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None)
+    config.default_hooks.checkpoint.patience = 0.01
+    with pytest.raises(OSError, match=r'epoch_2\.pth: No space left on device.*epoch_1\.pth'):
+        train(config)
+    Path(folder, f'ended_{rank}').touch()
+
+
+def test_all_processes_end_with_the_error_of_the_first(tmp_path):
+    multiprocessing.start_processes(
+        full_for_the_first, (str(tmp_path),), nprocs=2, start_method='fork'
+    )
+    assert (tmp_path / 'ended_0').exists() and (tmp_path / 'ended_1').exists()
 
 
 def test_a_signal_on_a_full_disk_is_an_error(tmp_path, full_disk, monkeypatch):
