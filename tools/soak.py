@@ -244,6 +244,7 @@ class Soak:
     """Trainings that are killed until ``kills`` were."""
 
     disk = None
+    steps = 0
 
     def __init__(self, args: argparse.Namespace, config: Path) -> None:
         self.args, self.config = args, config
@@ -684,11 +685,13 @@ def run(args: argparse.Namespace) -> int:
     else:
         config = tiny_config(args.out, epochs=5, repeats=5, minutes=0.004)
     soak = Soak(args, config)
-    soak.run()
-    text = soak.report()
-    print(text)
-    if args.markdown:
-        write_file(args.markdown, text)
+    try:
+        soak.run()
+    finally:  # also of what was done when Ctrl-C ends it
+        text = soak.report()
+        print(text, flush=True)
+        if args.markdown:
+            write_file(args.markdown, text)
     wanted = len(soak.kills) // 5 if args.signals == ['KILL'] else 0
     if soak.in_writes < wanted:
         print(f'Only {soak.in_writes} kills fell inside a write, of {wanted} wanted.')
