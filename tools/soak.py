@@ -688,10 +688,11 @@ def run(args: argparse.Namespace) -> int:
     try:
         soak.run()
     finally:  # also of what was done when Ctrl-C ends it
-        text = soak.report()
-        print(text, flush=True)
-        if args.markdown:
-            write_file(args.markdown, text)
+        if soak.kills:
+            text = soak.report()
+            print(text, flush=True)
+            if args.markdown:
+                write_file(args.markdown, text)
     wanted = len(soak.kills) // 5 if args.signals == ['KILL'] else 0
     if soak.in_writes < wanted:
         print(f'Only {soak.in_writes} kills fell inside a write, of {wanted} wanted.')
