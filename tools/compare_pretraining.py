@@ -83,7 +83,6 @@ def run(args: argparse.Namespace) -> bool:
         UserError, ValueError, OSError: for settings, data and files at fault.
     """
     MMLogger.get_instance('compare_pretraining', log_level='WARNING')  # warnings about videos only
-    lock_folder(args.out)
     work = equalise(
         args.configs,
         PretrainingComparison.video_list(args.out),
@@ -97,6 +96,7 @@ def run(args: argparse.Namespace) -> bool:
         crop_ratio=args.crop_ratio,
     )
     comparison = PretrainingComparison(args.out, work)
+    lock_folder(args.out)
     comparison.prepare()
     print(comparison.plan(), flush=True)
     if work.frames != args.frames:
