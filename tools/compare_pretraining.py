@@ -8,7 +8,8 @@ order and by the same seed; model, gap between frames, optimiser, batch size and
 those of its config. They are trained one after the other by tools/train.py, then
 tools/evaluate_encoder.py compares them with each other, with the same encoders as
 initialised, and with plain colours. The same command again goes on after an interruption,
-and repeats nothing. Options after -- go to tools/evaluate_encoder.py.
+and repeats nothing; while one is at work in a folder, another is refused. Options after -- go
+to tools/evaluate_encoder.py.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from mmvideomac.engine.equal_work import equalise
 from mmvideomac.engine.pretraining_comparison import PretrainingComparison
 from mmvideomac.evaluation.compare import TASKS
 from mmvideomac.utils.errors import reports_errors
+from mmvideomac.utils.folder_lock import lock_folder
 from mmvideomac.utils.run_tool import run_tool, train
 
 
@@ -94,6 +96,7 @@ def run(args: argparse.Namespace) -> bool:
         crop_ratio=args.crop_ratio,
     )
     comparison = PretrainingComparison(args.out, work)
+    lock_folder(args.out)
     comparison.prepare()
     print(comparison.plan(), flush=True)
     if work.frames != args.frames:

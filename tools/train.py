@@ -6,6 +6,7 @@ bash tools/dist_train.sh CONFIG 8                    # 8 GPUs, or 8 CPU processe
 """
 
 import argparse
+import contextlib
 import os
 import sys
 import traceback
@@ -33,7 +34,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('config', help='config file')
     parser.add_argument(
-        '--work-dir', help='folder of checkpoints and logs; default: work_dirs/<name of the config>'
+        '--work-dir',
+        help='folder of checkpoints and logs, of one run at a time; default: work_dirs/<name of '
+        'the config>',
     )
     parser.add_argument(
         '--resume',
@@ -111,7 +114,8 @@ def run(args: argparse.Namespace) -> None:
         except REPORTED_ERRORS:
             # The user gets the message; where it came from is for the log.
             path = Path(runner.log_dir, f'traceback_{runner.rank}.txt')
-            write_file(path, traceback.format_exc())
+            with contextlib.suppress(OSError):  # its folder may be what is at fault
+                write_file(path, traceback.format_exc())
             runner.logger.error(f'Training stopped. Details: {path}')
             raise
 

@@ -4,6 +4,7 @@ Everything here happens before a Runner exists, and changes the config alone,
 except for :func:`init_cpu_processes` and the C library's memory.
 """
 
+import logging
 import os
 import subprocess
 from datetime import timedelta
@@ -17,6 +18,7 @@ from mmvideomac.checkpoint.files import find_latest_checkpoint, is_complete
 from mmvideomac.ops import keep_freed_memory, multiplies, product_library
 from mmvideomac.utils.errors import UserError
 from mmvideomac.utils.files import check_writable
+from mmvideomac.utils.folder_lock import lock_folder
 
 #: Environment variables of a process, by launcher: (rank, processes, local rank).
 _RANK_VARIABLES = {
@@ -285,7 +287,8 @@ def prepare(cfg: Config, resume: str | None = None, device: str = 'auto') -> lis
     """Fit a config with ``work_dir`` and ``launcher`` to this machine, in place.
 
     On return the config is ready for ``Runner.from_cfg``; without a GPU the
-    processes of the run have joined.
+    processes of the run have joined. The work directory is locked until this process ends
+    or the training is through.
 
     Returns:
         Notes for the log.
@@ -293,11 +296,14 @@ def prepare(cfg: Config, resume: str | None = None, device: str = 'auto') -> lis
     Raises:
         UserError: in one message, before anything was started or written.
     """
-    _, processes, local_rank = process_info(cfg.launcher)
+    rank, processes, local_rank = process_info(cfg.launcher)
     check_device(device, local_rank)
     drop_disabled_hooks(cfg)
     notes = [set_batch_size(cfg, processes)]
     check_work_dir(cfg.work_dir)
+    if rank == 0:  # for all; before anyone looks for what to resume
+        lock_folder(cfg.work_dir)
+    logging.raiseExceptions = False  # a log file on a full disk loses lines, not the run
     notes.append(set_checkpoint(cfg, resume))
     loader = cfg.train_dataloader
     if loader.get('num_workers', 0) == 0:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import tempfile
 import uuid
 from collections.abc import Mapping
@@ -44,8 +45,8 @@ def write_file(path: str | os.PathLike, data: bytes | memoryview | str) -> None:
         cause = error.strerror or error
         raise OSError(
             error.errno,
-            f'Cannot write {path}: {cause} ({len(data) / 2**20:.1f} MiB needed). Make room, or '
-            'choose another folder. Earlier files are untouched',
+            f'Cannot write {path}: {cause} ({_mib(len(data))} needed, {_free(path)} free). Make '
+            'room, or choose another folder. Earlier files are untouched',
         ) from error
     finally:
         with contextlib.suppress(OSError):
@@ -67,8 +68,10 @@ def check_writable(folder: str | os.PathLike) -> None:
     """
     try:
         os.makedirs(folder, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(4096))  # on a full disk empty files can be made
+            file.flush()
+            os.fsync(file.fileno())
     except OSError as error:
         raise OSError(error.errno, f'Cannot write to {folder}: {error.strerror}') from None
 
@@ -105,6 +108,17 @@ def _plain(value: object) -> object:
     if isinstance(value, float) and not abs(value) < float('inf'):
         return None
     return value
+
+
+def _free(path: Path) -> str:
+    try:
+        return _mib(shutil.disk_usage(path.parent).free)
+    except OSError:
+        return 'unknown'
+
+
+def _mib(size: int) -> str:
+    return f'{size / 2**20:.1f} MiB'
 
 
 def _sync_folder(folder: Path) -> None:

@@ -10,11 +10,18 @@ from .overlay import overlay_masks, overlay_points
 from .propagation import draw_propagation
 from .reconstruction import draw_reconstruction
 from .report import write_report
-from .vis_backends import MLflowVisBackend, WandbVisBackend
+from .vis_backends import (
+    LocalVisBackend,
+    MLflowVisBackend,
+    TensorboardVisBackend,
+    WandbVisBackend,
+)
 
 __all__ = [
     'EncodedFrames',
+    'LocalVisBackend',
     'MLflowVisBackend',
+    'TensorboardVisBackend',
     'WandbVisBackend',
     'draw_affinity',
     'draw_components',

@@ -2,15 +2,98 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 
 import mmengine.visualization as mmengine
 import numpy as np
 from mmengine.config import Config
+from mmengine.logging import print_log
 from mmengine.visualization.vis_backend import force_init_env
 
 from mmvideomac.registry import VISBACKENDS
+from mmvideomac.utils.files import check_writable
+
+#: Seconds between two warnings that nothing can be written.
+_PAUSE = 60.0
+
+
+class _OutlastsOutages:
+    """Mixin of backends that write files: what cannot be written is lost, the run is not."""
+
+    _warned_at = -_PAUSE
+
+    def add_config(self, *args, **kwargs) -> None:
+        """As mmengine's."""
+        self._outlast(super().add_config, *args, **kwargs)
+
+    def add_image(self, *args, **kwargs) -> None:
+        """As mmengine's."""
+        self._outlast(super().add_image, *args, **kwargs)
+
+    def add_scalar(self, *args, **kwargs) -> None:
+        """As mmengine's."""
+        self._outlast(super().add_scalar, *args, **kwargs)
+
+    def add_scalars(self, *args, **kwargs) -> None:
+        """As mmengine's."""
+        self._outlast(super().add_scalars, *args, **kwargs)
+
+    def close(self) -> None:
+        """As mmengine's."""
+        self._outlast(super().close)
+
+    def _outlast(self, write: Callable, *args, **kwargs) -> None:
+        try:
+            write(*args, **kwargs)
+        except OSError as error:
+            if time.monotonic() - self._warned_at >= _PAUSE:
+                self._warned_at = time.monotonic()
+                print_log(
+                    f'{type(self).__name__} cannot write to {self._save_dir}: {error}. Values and '
+                    'pictures are lost until it can; training goes on.',
+                    'current',
+                    logging.WARNING,
+                )
+
+
+@VISBACKENDS.register_module()
+class LocalVisBackend(_OutlastsOutages, mmengine.LocalVisBackend):
+    """mmengine's backend, which a full disk does not stop.
+
+    Args:
+        save_dir, **kwargs: As in :class:`mmengine.visualization.LocalVisBackend`.
+    """
+
+
+@VISBACKENDS.register_module()
+class TensorboardVisBackend(_OutlastsOutages, mmengine.TensorboardVisBackend):
+    """mmengine's backend, which a full disk does not stop.
+
+    After a failure TensorBoard's writer is of no more use, and the tail of its file none to
+    readers: a new file is begun when the folder can be written to again.
+
+    Args:
+        save_dir: As in :class:`mmengine.visualization.TensorboardVisBackend`.
+    """
+
+    _failed = False
+
+    def _outlast(self, write: Callable, *args, **kwargs) -> None:
+        super()._outlast(self._write, write, *args, **kwargs)
+
+    def _write(self, write: Callable, *args, **kwargs) -> None:
+        if self._failed:
+            check_writable(self._save_dir)
+            self._init_env()
+            self._failed = False
+        try:
+            write(*args, **kwargs)
+        except OSError:
+            self._failed = True
+            raise
 
 
 @VISBACKENDS.register_module()

@@ -1,15 +1,18 @@
 import errno
 import os
+import shutil
+import signal
 from pathlib import Path
 
 import pytest
 import torch
+from torch import distributed, multiprocessing
 
 from mmvideomac.engine.hooks import checkpoint_hook
 from mmvideomac.utils import files
 from mmvideomac.utils.files import AtomicLocalBackend
 
-from .toy import hook_of, toy_config, train
+from .toy import build, hook_of, toy_config, train
 
 
 def names(folder):
@@ -51,23 +54,129 @@ def test_pruning_goes_on_after_resume(tmp_path):
     assert names(tmp_path) == ['epoch_2.pth', 'epoch_3.pth']
 
 
-def test_failed_save_loses_nothing(tmp_path, monkeypatch):
-    """The disk fills up in the middle of the second checkpoint."""
+@pytest.fixture
+def full_disk(monkeypatch):
+    """A function that fills the disk for the given numbers of calls of fsync, from 1."""
     fsync, calls = os.fsync, []
 
-    def full(descriptor):
-        calls.append(descriptor)
-        if len(calls) == 5:  # epoch_1.pth, last_checkpoint, each with its folder, epoch_2.pth
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        fsync(descriptor)
+    def fill(full):
+        def full_sometimes(descriptor):
+            calls.append(descriptor)
+            if len(calls) in full:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            fsync(descriptor)
 
-    monkeypatch.setattr(os, 'fsync', full)
-    with pytest.raises(OSError, match=r'Cannot write .*epoch_2\.pth: No space left on device'):
-        train(toy_config(tmp_path, **{'default_hooks.checkpoint.max_keep_ckpts': 1}))
+        monkeypatch.setattr(os, 'fsync', full_sometimes)
+
+    monkeypatch.setattr(checkpoint_hook, '_FIRST_PAUSE', 0.0)
+    monkeypatch.setattr(checkpoint_hook, '_SHORT_PAUSE', 0.0)
+    return fill
+
+
+@pytest.mark.parametrize('failing', [5, 7], ids=['checkpoint', 'pointer'])
+def test_a_failed_save_is_made_up_for(tmp_path, full_disk, failing, capsys):
+    """The disk is full once, in the middle of a file of the second checkpoint."""
+    seen = []
+
+    def look(event):
+        pointer = Path((tmp_path / 'last_checkpoint').read_text())
+        seen.append((event, pointer.name, torch.load(pointer)['meta']['iter'], names(tmp_path)))
+
+    # Each file is synchronised with its folder: epoch_1.pth, last_checkpoint, epoch_2.pth, ...
+    full_disk({failing})
+    config = toy_config(tmp_path, **{'default_hooks.checkpoint.max_keep_ckpts': 1})
+    runner = build(config)
+    hook = hook_of(runner, 'AtomicCheckpointHook')
+    note, save = hook._note_failure, hook._save_mid_epoch
+    hook._note_failure = lambda *args: (note(*args), look('failed'))
+    hook._save_mid_epoch = lambda *args: (save(*args), look('retried'))
+    runner.train()
+
+    left = ['epoch_1.pth'] if failing == 5 else ['epoch_1.pth', 'epoch_2.pth']
+    assert seen == [
+        ('failed', 'epoch_1.pth', 12, left),
+        ('retried', 'mid_epoch.pth', 25, [*left, 'mid_epoch.pth']),
+    ]
+    assert names(tmp_path) == ['epoch_3.pth']
+    assert not [path for path in tmp_path.glob('.*') if path.name != '.lock']
+    shown = capsys.readouterr().out
+    assert 'NOT SAVED at iteration 24: [Errno 28] Cannot write' in shown
+    assert 'No space left on device' in shown
+    assert f'The newest checkpoint is {tmp_path / "epoch_1.pth"}. The folder must hold 2' in shown
+    assert 'Saved' in shown and 'after 1 failure(s)' in shown
+
+
+def test_the_end_is_saved_when_there_is_room_again(tmp_path, full_disk):
+    full_disk(range(5, 12))
+    train(toy_config(tmp_path, epochs=2, **{'default_hooks.checkpoint.max_keep_ckpts': 2}))
+    assert names(tmp_path) == ['epoch_1.pth', 'epoch_2.pth']
+    assert torch.load(tmp_path / 'epoch_2.pth')['meta']['iter'] == 24
+    assert (tmp_path / 'last_checkpoint').read_text() == str(tmp_path / 'epoch_2.pth')
+
+
+def test_a_disk_that_stays_full_is_the_error_of_the_end(tmp_path, full_disk):
+    full_disk(range(5, 10**6))
+    options = {'default_hooks.checkpoint.patience': 1e-9}
+    with pytest.raises(OSError, match=r'Cannot write .*epoch_2\.pth: No space left.*epoch_1\.pth'):
+        train(toy_config(tmp_path, epochs=2, **options))
     assert names(tmp_path) == ['epoch_1.pth']
-    assert not list(tmp_path.glob('.*'))
-    assert (tmp_path / 'last_checkpoint').read_text() == str(tmp_path / 'epoch_1.pth')
-    assert torch.load(tmp_path / 'epoch_1.pth')['meta']['iter'] == 12
+
+
+def full_for_the_first(rank, folder):
+    """One of two processes; the disk of the first fills up after the first epoch."""
+    torch.set_num_threads(1)
+    os.environ['LOCAL_RANK'] = str(rank)
+    distributed.init_process_group(
+        'gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2
+    )
+    if rank == 0:
+        fsync, calls = os.fsync, []
+
+        def full_later(descriptor):
+            calls.append(descriptor)
+            if len(calls) > 4:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            fsync(descriptor)
+
+        os.fsync = full_later
+    checkpoint_hook._SHORT_PAUSE = 0.01
+    config = toy_config(f'{folder}/run', batch_size=2, epochs=2, launcher='pytorch')
+    config.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None)
+    config.default_hooks.checkpoint.patience = 0.01
+    with pytest.raises(OSError, match=r'epoch_2\.pth: No space left on device.*epoch_1\.pth'):
+        train(config)
+    Path(folder, f'ended_{rank}').touch()
+
+
+def test_all_processes_end_with_the_error_of_the_first(tmp_path):
+    multiprocessing.start_processes(
+        full_for_the_first, (str(tmp_path),), nprocs=2, start_method='fork'
+    )
+    assert (tmp_path / 'ended_0').exists() and (tmp_path / 'ended_1').exists()
+
+
+def test_a_signal_on_a_full_disk_is_an_error(tmp_path, full_disk, monkeypatch):
+    monkeypatch.setattr(checkpoint_hook, '_SIGNAL_PATIENCE', 0.0)
+    full_disk(range(5, 10**6))
+    sender = dict(type='SendSignalHook', at=15, number=int(signal.SIGTERM))
+    with pytest.raises(OSError, match=r'mid_epoch\.pth: No space left.*newest .*epoch_1\.pth'):
+        train(toy_config(tmp_path, **{'default_hooks.sender': sender}))
+
+
+def test_a_folder_that_vanishes_is_made_anew(tmp_path, capsys):
+    runner = build(toy_config(tmp_path / 'run', epochs=2))
+    hook = hook_of(runner, 'RecordHook')
+    after = hook.after_train_iter
+
+    def after_train_iter(runner, *args, **kwargs):
+        after(runner, *args, **kwargs)
+        if runner.iter == 15:
+            shutil.rmtree(runner.work_dir)
+
+    hook.after_train_iter = after_train_iter
+    runner.train()
+    assert names(tmp_path / 'run') == ['epoch_2.pth']
+    assert 'was deleted or replaced while it was in use' in capsys.readouterr().out
 
 
 def test_what_a_killed_run_left_unfinished_is_removed(tmp_path):
@@ -75,7 +184,7 @@ def test_what_a_killed_run_left_unfinished_is_removed(tmp_path):
     (tmp_path / 'mine.part').write_bytes(b'')
     train(toy_config(tmp_path, epochs=2))
     assert [path.name for path in tmp_path.glob('*.part')] == ['mine.part']
-    assert not list(tmp_path.glob('.*'))
+    assert [path.name for path in tmp_path.glob('.*')] == ['.lock']
 
 
 def test_minutes_save_inside_the_epoch(tmp_path):

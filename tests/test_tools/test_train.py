@@ -1,12 +1,14 @@
 """tools/train.py and tools/dist_train.sh, as a user starts them."""
 
 import json
+import multiprocessing
 import os
 import re
 import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ import torch
 from mmengine.config import Config
 
 from mmvideomac.utils.config import load_config
+from mmvideomac.utils.folder_lock import lock_folder
 from tests.test_engine.tiny import REPOSITORY, SGD, tiny_config, write_videos
 from tests.test_tools.tools import failure, load_tool
 
@@ -149,6 +152,26 @@ def test_work_dir_not_writable(config, tmp_path, capsys):
     (tmp_path / 'file').write_text('')
     message = failure(capsys, 'train', config, '--work-dir', tmp_path / 'file' / 'run')
     assert message.startswith('Cannot write to the work directory')
+
+
+def test_two_runs_do_not_share_a_folder(config, tmp_path, capsys):
+    ready = multiprocessing.get_context('fork').Event()
+
+    def own():
+        lock_folder(tmp_path / 'run')
+        ready.set()
+        time.sleep(60)
+
+    owner = multiprocessing.get_context('fork').Process(target=own)
+    owner.start()
+    try:
+        assert ready.wait(30)
+        message = failure(capsys, 'train', config, '--work-dir', tmp_path / 'run')
+        assert f'{tmp_path / "run"} is in use: process {owner.pid} on ' in message
+        assert os.listdir(tmp_path / 'run') == ['.lock']
+    finally:
+        owner.kill()
+        owner.join()
 
 
 @no_gpu

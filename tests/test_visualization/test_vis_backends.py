@@ -1,6 +1,10 @@
 """The trackers of docs/pretrain.md get what they take: stand-ins record what mmengine calls."""
 
+import errno
+import json
+import os
 import sys
+from contextlib import suppress
 from types import SimpleNamespace
 from unittest.mock import MagicMock
 
@@ -9,7 +13,11 @@ import pytest
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import VISUALIZERS, DefaultScope
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+from tensorboard.summary.writer.record_writer import RecordWriter
 
+from mmvideomac.registry import VISBACKENDS
+from mmvideomac.visualization import LocalVisBackend, vis_backends
 from tests.test_docs.pages import listings
 from tests.test_engine.tiny import REPOSITORY
 
@@ -69,3 +77,46 @@ def test_wandb(visualizer, tmp_path):
     logged = [call.args[0] for call in wandb.log.call_args_list]
     assert [*logged[0]] == ['reconstruction'] and logged[1:] == [SCALARS, {'vip/mIoU': 3.0}]
     wandb.join.assert_called_once()
+
+
+@pytest.mark.filterwarnings('ignore::pytest.PytestUnhandledThreadExceptionWarning')
+def test_files_that_cannot_be_written_do_not_stop_a_run(tmp_path, monkeypatch):
+    """The disk is full for one value, then there is room again."""
+    said = []
+    monkeypatch.setattr(vis_backends, 'print_log', lambda text, *_: said.append(text))
+    backends = [
+        VISBACKENDS.build(dict(type=f'mmvideomac.{name}VisBackend', save_dir=str(tmp_path)))
+        for name in ('Local', 'Tensorboard')
+    ]
+
+    def add(step):
+        for backend in backends:
+            backend.add_scalars({'loss': 0.5}, step=step)
+            if hasattr(backend.experiment, 'flush'):
+                with suppress(OSError):
+                    backend.experiment.flush()
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    add(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalVisBackend, '_dump', full)
+        patch.setattr(RecordWriter, 'write', full)
+        add(2)
+        add(3)
+    for step in (4, 5):
+        add(step)
+    for backend in backends:
+        backend.close()
+    lines = (tmp_path / 'scalars.json').read_text().splitlines()
+    assert [json.loads(line)['step'] for line in lines] == [1, 4, 5]
+    files = sorted(tmp_path.glob('events.*'))
+    steps = [
+        event.step for file in files for event in EventFileLoader(str(file)).Load() if event.step
+    ]
+    assert len(files) > 1 and steps == [1, 4, 5]
+    assert len(said) == 2
+    for name, text in zip(('Local', 'Tensorboard'), said, strict=True):
+        assert text.startswith(f'{name}VisBackend cannot write to {tmp_path}: ')
+        assert 'No space left on device' in text

@@ -1,11 +1,17 @@
 """Checkpoints that survive a crash, a full disk and a wrong path."""
 
+import errno
+import logging
 import os.path as osp
 import re
 import time
 from collections import deque
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
-from mmengine.dist import is_main_process
+from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import print_log
 from mmengine.runner import BaseLoop, Runner
@@ -13,12 +19,23 @@ from mmengine.runner import BaseLoop, Runner
 from mmvideomac.checkpoint.loading import load_state_dict_strictly
 from mmvideomac.models.wrappers import unwrap_model
 from mmvideomac.registry import HOOKS
+from mmvideomac.utils.errors import UserError
 from mmvideomac.utils.files import remove_unfinished, write_file
+from mmvideomac.utils.folder_lock import lock_folder, unlock_folder
 
 from ..optim_steps import accumulated_iterations, ends_optim_step
 
 #: The one rolling checkpoint written inside an epoch.
 MID_EPOCH_FILE = 'mid_epoch.pth'
+
+#: Seconds until a failed save is tried again, doubled with each failure in a row.
+_FIRST_PAUSE, _LONGEST_PAUSE = 10.0, 600.0
+#: Seconds between attempts while nothing else is left to do; the other processes wait.
+_SHORT_PAUSE = 5.0
+#: Seconds for a save that a signal asked for: what sent it will not wait for ever.
+_SIGNAL_PATIENCE = 20.0
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 @HOOKS.register_module()
@@ -28,6 +45,11 @@ class AtomicCheckpointHook(CheckpointHook):
     * A file appears under its name only when it is complete, and outdated files
       are deleted only after that; ``last_checkpoint`` is written likewise. What a
       killed run left unfinished is removed before training.
+    * A save that fails (disk full, quota, read-only, folder gone) does not end the run: a
+      warning tells the cause, earlier checkpoints stay, and it is tried again, with growing
+      pauses of 10 s to 10 min, as ``mid_epoch.pth``. Only if the save at the end of
+      training fails for ``patience`` minutes the run ends with that error.
+    * The folders are locked: no other run writes to them at the same time.
     * With ``minutes``, long epochs are also saved inside, to ``mid_epoch.pth``
       (replaced each time, deleted once the epoch's own checkpoint exists).
     * Iteration checkpoints are saved at optimiser steps only: in between, under
@@ -43,25 +65,34 @@ class AtomicCheckpointHook(CheckpointHook):
         *args: As in :class:`mmengine.hooks.CheckpointHook`.
         minutes: Save inside an epoch whenever so many minutes have passed since
             the last save. None for never.
+        patience: Minutes for which the save at the end of training is tried.
         backend_args: As in mmengine; by default local files, written by rename.
         **kwargs: As in :class:`mmengine.hooks.CheckpointHook`.
 
     Raises:
         ValueError: if ``save_best`` names several scores; before training, if nothing
             gives a score.
+        UserError: before training, if another run has locked a folder.
+        OSError: after training, on all processes, if its end could not be saved.
     """
 
     # Scores of which more is better, for `save_best` without `rule`.
     _default_greater_keys = [*CheckpointHook._default_greater_keys, 'J&F', 'PCK']
 
     def __init__(
-        self, *args, minutes: float | None = None, backend_args: dict | None = None, **kwargs
+        self,
+        *args,
+        minutes: float | None = None,
+        patience: float = 10.0,
+        backend_args: dict | None = None,
+        **kwargs,
     ) -> None:
         backend_args = backend_args or dict(backend='atomic_local')
         super().__init__(*args, backend_args=backend_args, **kwargs)
         if self.save_best and len(self.save_best) > 1:
             raise ValueError(f'save_best={self.save_best}: the best is kept by one score')
         self.minutes = minutes
+        self.patience = patience
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Check that the checkpoint fits, when training is about to start from it.
@@ -84,9 +115,11 @@ class AtomicCheckpointHook(CheckpointHook):
                 'configs/videomac_cnxv2t_yt18_probe.py does.'
             )
         if is_main_process():
-            for folder in {self.out_dir, runner.work_dir}:
+            for folder in self._local_folders(runner):
+                lock_folder(folder)
                 remove_unfinished(folder)
         self._saved_at = time.monotonic()
+        self._failures, self._failed_since, self._retry_at = 0, 0.0, float('inf')
         accumulation = accumulated_iterations(runner)
         if not self.by_epoch and self.interval % accumulation:
             asked, self.interval = self.interval, -(-self.interval // accumulation) * accumulation
@@ -98,32 +131,61 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def after_train_iter(self, runner: Runner, *args, **kwargs) -> None:
         super().after_train_iter(runner, *args, **kwargs)
-        if self.minutes is None or not ends_optim_step(runner):
-            return
-        if time.monotonic() - self._saved_at >= 60 * self.minutes:
-            self.save_mid_epoch(runner)
+        now = time.monotonic()
+        due = self.minutes is not None and now - self._saved_at >= 60 * self.minutes
+        # While saving fails `minutes` must not mean every step.
+        if (now >= self._retry_at if self._failures else due) and ends_optim_step(runner):
+            self._save_mid_epoch(runner)
+
+    def after_train(self, runner: Runner) -> None:
+        step = runner.epoch if self.by_epoch else runner.iter
+        meta = dict(epoch=runner.epoch, iter=runner.iter)
+        if self._any_failure():
+            save = partial(self._save_checkpoint_with_step, runner, step, meta)
+            self._insist(runner, save, 60 * self.patience)
+        super().after_train(runner)
+        if is_main_process():
+            for folder in self._local_folders(runner):
+                unlock_folder(folder)
 
     def save_mid_epoch(self, runner: Runner) -> str:
         """Save after the current iteration, which must have taken an optimiser step.
 
-        Call it from ``after_train_iter``.
+        Call it on all processes, from ``after_train_iter``.
 
         Returns:
             Path of the checkpoint.
+
+        Raises:
+            OSError: on all processes, if it fails for 20 seconds.
         """
-        self._write(runner, MID_EPOCH_FILE, dict(epoch=runner.epoch, iter=runner.iter + 1))
+        self._save_mid_epoch(runner)
+        if self._any_failure():
+            self._insist(runner, partial(self._save_mid_epoch, runner), _SIGNAL_PATIENCE)
         return self.last_ckpt
 
+    def _save_mid_epoch(self, runner: Runner) -> None:
+        self._write(runner, MID_EPOCH_FILE, dict(epoch=runner.epoch, iter=runner.iter + 1))
+
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
-        outdated = []
-        if self.max_keep_ckpts > 0:
-            kept = [*(s for s in self.keep_ckpt_ids if s != step), step]
-            outdated, kept = kept[: -self.max_keep_ckpts], kept[-self.max_keep_ckpts :]
-            self.keep_ckpt_ids = deque(kept, self.max_keep_ckpts)
-            runner.message_hub.update_info('keep_ckpt_ids', kept)
-        self._write(runner, self.filename_tmpl.format(step), meta)
+        limit, former, standing = self.max_keep_ckpts, [], []
+        if limit > 0:
+            former = list(self.keep_ckpt_ids)
+            standing = [*(s for s in former if s != step), step]
+            self._keep(runner, standing)  # whoever resumes from it deletes the outdated
+        if not self._write(runner, self.filename_tmpl.format(step), meta):
+            if limit > 0 and not self._exists(self.filename_tmpl.format(step)):
+                self._keep(runner, former)
+            return
+        outdated = standing[:-limit] if limit > 0 else []
         for filename in [*map(self.filename_tmpl.format, outdated), MID_EPOCH_FILE]:
             self._remove(self.file_backend.join_path(self.out_dir, filename))
+        if limit > 0:
+            self._keep(runner, standing[-limit:])
+
+    def _keep(self, runner: Runner, steps: list[int]) -> None:
+        self.keep_ckpt_ids = deque(steps)
+        runner.message_hub.update_info('keep_ckpt_ids', list(steps))
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, float]) -> None:
         # mmengine deletes the former best before it writes the new one, under a name
@@ -143,41 +205,134 @@ class AtomicCheckpointHook(CheckpointHook):
         step = meta['epoch' if self.by_epoch else 'iter']
         name = re.sub(r'[^\w.-]', '_', f'best_{key}_{self.filename_tmpl.format(step)}')
         former = self.best_ckpt_path
-        self.best_ckpt_path = self.file_backend.join_path(self.out_dir, name)
-        hub.update_info('best_score', metrics[key])
-        hub.update_info('best_ckpt', self.best_ckpt_path)
-        runner.save_checkpoint(
-            self.out_dir,
-            name,
-            save_optimizer=False,
-            save_param_scheduler=False,
-            meta=dict(meta),
-            by_epoch=False,
-            backend_args=self.backend_args,
-        )
+        self._set_best(runner, metrics[key], self.file_backend.join_path(self.out_dir, name))
+        try:
+            runner.save_checkpoint(
+                self.out_dir,
+                name,
+                save_optimizer=False,
+                save_param_scheduler=False,
+                meta=dict(meta),
+                by_epoch=False,
+                backend_args=self.backend_args,
+            )
+        except OSError as error:  # of the main process; what the others believe is not saved
+            runner.logger.warning(f'The best checkpoint so far is not saved. {error}')
+            self._set_best(runner, best, former)
+            return
         runner.logger.info(f'{key} {metrics[key]:.2f} is the best so far: saved {name}')
         if self.last_ckpt is not None:  # what is resumed must know of it
             self._save_checkpoint_with_step(runner, step, meta)
         if former not in (None, self.best_ckpt_path):
             self._remove(former)
 
-    def _remove(self, path: str) -> None:
-        if is_main_process() and self.file_backend.isfile(path):
-            self.file_backend.remove(path)
+    def _set_best(self, runner: Runner, score: float, path: str | None) -> None:
+        self.best_ckpt_path = path
+        runner.message_hub.update_info('best_score', score)
+        runner.message_hub.update_info('best_ckpt', path)
 
-    def _write(self, runner: Runner, filename: str, meta: dict) -> None:
+    def _local_folders(self, runner: Runner) -> set[str]:
+        local = {self.out_dir} if isinstance(self.file_backend, LocalBackend) else set()
+        return {runner.work_dir, *local}
+
+    def _exists(self, filename: str) -> bool:
+        try:
+            return self.file_backend.isfile(self.file_backend.join_path(self.out_dir, filename))
+        except OSError:
+            return False
+
+    def _remove(self, path: str) -> None:
+        if not is_main_process():
+            return
+        try:
+            if self.file_backend.isfile(path):
+                self.file_backend.remove(path)
+        except OSError as error:
+            print_log(f'Cannot delete {path}: {error}', 'current', logging.WARNING)
+
+    def _write(self, runner: Runner, filename: str, meta: dict) -> bool:
+        """Save; False if that failed, which the main process alone knows."""
+        former = self.last_ckpt
         self.last_ckpt = self.file_backend.join_path(self.out_dir, filename)
         runner.message_hub.update_info('last_ckpt', self.last_ckpt)
-        runner.save_checkpoint(
-            self.out_dir,
-            filename,
-            save_optimizer=self.save_optimizer,
-            save_param_scheduler=self.save_param_scheduler,
-            meta=meta,
-            by_epoch=self.by_epoch,
-            backend_args=self.backend_args,
-            **self.args,
-        )
-        if is_main_process():
-            write_file(osp.join(runner.work_dir, 'last_checkpoint'), self.last_ckpt)
         self._saved_at = time.monotonic()
+        try:
+            if is_main_process():
+                for folder in self._local_folders(runner):
+                    lock_folder(folder)  # is it still the one that this run began in?
+            runner.save_checkpoint(
+                self.out_dir,
+                filename,
+                save_optimizer=self.save_optimizer,
+                save_param_scheduler=self.save_param_scheduler,
+                meta=dict(meta),
+                by_epoch=self.by_epoch,
+                backend_args=self.backend_args,
+                **self.args,
+            )
+            if is_main_process():
+                write_file(osp.join(runner.work_dir, 'last_checkpoint'), self.last_ckpt)
+        except (OSError, UserError) as error:
+            self.last_ckpt = former
+            runner.message_hub.update_info('last_ckpt', former)
+            self._note_failure(runner, error)
+            return False
+        if self._failures:
+            minutes = (time.monotonic() - self._failed_since) / 60
+            runner.logger.warning(
+                f'Saved {self.last_ckpt}, after {self._failures} failure(s) in {minutes:.1f} min.'
+            )
+        self._failures = 0
+        return True
+
+    def _note_failure(self, runner: Runner, error: Exception) -> None:
+        now = time.monotonic()
+        if not self._failures:
+            self._failed_since = now
+        pause = min(_FIRST_PAUSE * 2**self._failures, _LONGEST_PAUSE)
+        self._failures += 1
+        self._retry_at = now + pause
+        self._error = f'{error}. The newest checkpoint is {self._newest(runner)}'
+        if self.max_keep_ckpts > 0 and getattr(error, 'errno', None) in _NO_ROOM:
+            self._error += (
+                f'. The folder must hold {self.max_keep_ckpts + 1} checkpoints for a moment: '
+                f'max_keep_ckpts={self.max_keep_ckpts} and the new one'
+            )
+        runner.logger.error(
+            f'NOT SAVED at iteration {runner.iter}: {self._error}. Trying again in {pause:.0f} s.'
+        )
+
+    def _newest(self, runner: Runner) -> str:
+        try:
+            return Path(runner.work_dir, 'last_checkpoint').read_text()
+        except OSError:
+            return 'none, or out of reach'
+
+    def _any_failure(self) -> bool:
+        """Whether the last save failed, on all processes."""
+        failed = [self._failures > 0]
+        broadcast_object_list(failed)
+        return failed[0]
+
+    def _insist(self, runner: Runner, save: Callable[[], None], seconds: float) -> None:
+        """Save until it works; all processes hear of every attempt, so that none waits long.
+
+        Raises:
+            OSError: on all processes, if it does not work in that time.
+        """
+        start = time.monotonic()
+        end = start + seconds
+        while True:
+            save()
+            state = [None]
+            if is_main_process() and self._failures:
+                if getattr(runner.optim_wrapper, 'signal', 0):
+                    end = min(end, start + _SIGNAL_PATIENCE)
+                state = [(self._error, time.monotonic() >= end)]
+            broadcast_object_list(state)
+            if state[0] is None:
+                return
+            error, over = state[0]
+            if over:
+                raise OSError(error)
+            time.sleep(_SHORT_PAUSE)
