@@ -10,6 +10,7 @@ from .hooks import (
     PropagationProgressHook,
     ReconstructionHook,
     ReproducibilityHook,
+    ShardedCheckpointHook,
     SyncRunningStatsHook,
     ThroughputHook,
 )
@@ -40,6 +41,7 @@ __all__ = [
     'ReconstructionHook',
     'ReproducibilityHook',
     'ResumableTrainLoop',
+    'ShardedCheckpointHook',
     'SyncRunningStatsHook',
     'ThroughputHook',
 ]

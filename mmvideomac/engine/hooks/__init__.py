@@ -7,6 +7,7 @@ from .logging_hooks import PropagationProgressHook, ThroughputHook
 from .preemption_hook import PreemptionHook
 from .reconstruction_hook import ReconstructionHook
 from .reproducibility_hook import ReproducibilityHook
+from .sharded_checkpoint_hook import ShardedCheckpointHook
 from .sync_running_stats_hook import SyncRunningStatsHook
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     'PropagationProgressHook',
     'ReconstructionHook',
     'ReproducibilityHook',
+    'ShardedCheckpointHook',
     'SyncRunningStatsHook',
     'ThroughputHook',
 ]

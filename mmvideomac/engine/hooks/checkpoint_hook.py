@@ -17,9 +17,6 @@ from mmvideomac.utils.files import remove_unfinished, write_file
 
 from ..optim_steps import accumulated_iterations, ends_optim_step
 
-#: The one rolling checkpoint written inside an epoch.
-MID_EPOCH_FILE = 'mid_epoch.pth'
-
 
 @HOOKS.register_module()
 class AtomicCheckpointHook(CheckpointHook):
@@ -50,6 +47,9 @@ class AtomicCheckpointHook(CheckpointHook):
         ValueError: if ``save_best`` names several scores; before training, if nothing
             gives a score.
     """
+
+    #: The one rolling checkpoint written inside an epoch.
+    mid_epoch_file = 'mid_epoch.pth'
 
     # Scores of which more is better, for `save_best` without `rule`.
     _default_greater_keys = [*CheckpointHook._default_greater_keys, 'J&F', 'PCK']
@@ -98,10 +98,12 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def after_train_iter(self, runner: Runner, *args, **kwargs) -> None:
         super().after_train_iter(runner, *args, **kwargs)
-        if self.minutes is None or not ends_optim_step(runner):
-            return
-        if time.monotonic() - self._saved_at >= 60 * self.minutes:
-            self.save_mid_epoch(runner)
+        if ends_optim_step(runner) and self._is_due(runner):
+            self._save_mid_epoch(runner)
+
+    def _is_due(self, runner: Runner) -> bool:
+        """Whether to save after this optimiser step, inside an epoch."""
+        return self.minutes is not None and time.monotonic() - self._saved_at >= 60 * self.minutes
 
     def save_mid_epoch(self, runner: Runner) -> str:
         """Save after the current iteration, which must have taken an optimiser step.
@@ -111,8 +113,11 @@ class AtomicCheckpointHook(CheckpointHook):
         Returns:
             Path of the checkpoint.
         """
-        self._write(runner, MID_EPOCH_FILE, dict(epoch=runner.epoch, iter=runner.iter + 1))
+        self._save_mid_epoch(runner)
         return self.last_ckpt
+
+    def _save_mid_epoch(self, runner: Runner) -> None:
+        self._write(runner, self.mid_epoch_file, dict(epoch=runner.epoch, iter=runner.iter + 1))
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         outdated = []
@@ -122,7 +127,7 @@ class AtomicCheckpointHook(CheckpointHook):
             self.keep_ckpt_ids = deque(kept, self.max_keep_ckpts)
             runner.message_hub.update_info('keep_ckpt_ids', kept)
         self._write(runner, self.filename_tmpl.format(step), meta)
-        for filename in [*map(self.filename_tmpl.format, outdated), MID_EPOCH_FILE]:
+        for filename in [*map(self.filename_tmpl.format, outdated), self.mid_epoch_file]:
             self._remove(self.file_backend.join_path(self.out_dir, filename))
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, float]) -> None:
@@ -141,7 +146,8 @@ class AtomicCheckpointHook(CheckpointHook):
             return
         meta = dict(epoch=runner.epoch, iter=runner.iter)
         step = meta['epoch' if self.by_epoch else 'iter']
-        name = re.sub(r'[^\w.-]', '_', f'best_{key}_{self.filename_tmpl.format(step)}')
+        stem = osp.splitext(self.filename_tmpl.format(step))[0]
+        name = re.sub(r'[^\w.-]', '_', f'best_{key}_{stem}') + '.pth'
         former = self.best_ckpt_path
         self.best_ckpt_path = self.file_backend.join_path(self.out_dir, name)
         hub.update_info('best_score', metrics[key])
