@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from mmvideomac.checkpoint.encoder_config import encoder_config, encoder_configs, saved_config
+from mmvideomac.checkpoint import sharded
 from mmvideomac.checkpoint.files import SCHEME, read_checkpoint
 from mmvideomac.checkpoint.loading import find_encoder, load_state_dict_strictly
 from mmvideomac.checkpoint.model_index import find_weights, is_in_index
@@ -24,7 +25,7 @@ from mmvideomac.utils.config import PREFIX, find_config
 from mmvideomac.utils.logging import quiet
 
 _CONFIG_SUFFIXES = ('.py', '.json', '.yaml', '.yml')
-_CHECKPOINT_SUFFIXES = ('.pth', '.pt', '.safetensors')
+_CHECKPOINT_SUFFIXES = (sharded.SUFFIX, '.pth', '.pt', '.safetensors')
 
 
 def list_encoders(filter: str = '*') -> list[str]:

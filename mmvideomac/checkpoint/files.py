@@ -216,14 +216,17 @@ def import_safetensors() -> ModuleType:
 
 
 def sha256(path: str | Path) -> str:
-    """Of a file's content, in hexadecimal.
+    """Of a file's content, or of all files in a checkpoint's folder, in hexadecimal.
 
     Raises:
         ValueError: if it is a URL.
     """
     if '://' in str(path):
         raise ValueError(f'{path} is a URL: download it, and give the file')
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    path, total = Path(path), hashlib.sha256()
+    for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+        total.update(file.read_bytes())
+    return total.hexdigest()
 
 
 def _warn(message: str) -> None:

@@ -84,8 +84,8 @@ def save(
     return done
 
 
-def reason(error: CheckpointException) -> str:
-    """The first cause in one line; its text is the tracebacks of all processes."""
+def reason(error: BaseException) -> str:
+    """A cause in one line; the text of ``CheckpointException`` is the processes' tracebacks."""
     return str(error).strip().splitlines()[-1]
 
 

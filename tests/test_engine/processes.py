@@ -35,22 +35,8 @@ def run(folder, split, total=4, crash_after=None, **options):
         of the data, and of the first process the ``state`` that the run ended in, and its
         ``error``.
     """
-    processes, batch_size, accumulation = split
-    config = toy_config(
-        folder,
-        length=50,
-        epochs=2,
-        batch_size=batch_size,
-        total_batch_size=total,
-        **{
-            'train_dataloader.sampler': dict(type='EpochSampler', _delete_=True),
-            'default_hooks.checkpoint.interval': 5 * accumulation,
-            'default_hooks.checkpoint.by_epoch': False,
-            'default_hooks.record.crash_after': crash_after and crash_after * accumulation,
-            'model.dropout': 0.0,
-            **options,
-        },
-    )
+    processes, _, accumulation = split
+    config = config_of(folder, split, total, crash_after, **options)
     results = Path(folder, f'results_{uuid.uuid4().hex}')
     results.mkdir(parents=True)
     if processes == 1:
@@ -75,6 +61,26 @@ def run(folder, split, total=4, crash_after=None, **options):
         batches=batches,
         state=runs[0]['state'],
         error=runs[0]['error'],
+    )
+
+
+def config_of(folder, split, total=4, crash_after=None, **options):
+    """The config of :func:`run`."""
+    _, batch_size, accumulation = split
+    return toy_config(
+        folder,
+        length=50,
+        epochs=2,
+        batch_size=batch_size,
+        total_batch_size=total,
+        **{
+            'train_dataloader.sampler': dict(type='EpochSampler', _delete_=True),
+            'default_hooks.checkpoint.interval': 5 * accumulation,
+            'default_hooks.checkpoint.by_epoch': False,
+            'default_hooks.record.crash_after': crash_after and crash_after * accumulation,
+            'model.dropout': 0.0,
+            **options,
+        },
     )
 
 
