@@ -14,8 +14,8 @@ from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from mmvideomac.checkpoint.encoder_config import encoder_config, encoder_configs, saved_config
 from mmvideomac.checkpoint import sharded
+from mmvideomac.checkpoint.encoder_config import encoder_config, encoder_configs, saved_config
 from mmvideomac.checkpoint.files import SCHEME, read_checkpoint
 from mmvideomac.checkpoint.loading import find_encoder, load_state_dict_strictly
 from mmvideomac.checkpoint.model_index import find_weights, is_in_index
