@@ -6,7 +6,7 @@ from signal import SIGTERM
 
 import pytest
 import torch
-from torch import multiprocessing
+from torch import distributed, multiprocessing
 from torch.distributed import checkpoint as dcp
 
 from mmvideomac.checkpoint.files import find_latest_checkpoint, read_checkpoint, read_meta
@@ -119,6 +119,22 @@ def test_a_save_that_fails(tmp_path, monkeypatch, capsys, asynchronous):
     assert names(tmp_path) == ['epoch_3.dcp']
     said = capsys.readouterr().out
     assert f'NOT SAVED: {tmp_path}/epoch_2.dcp (OSError: [Errno 28] No space left' in said
+
+
+def test_a_save_that_fails_on_one_of_two_processes(tmp_path, monkeypatch):
+    """No process has it, and all go on together."""
+    write, times = dcp.filesystem._write_files_from_queue, []
+
+    def full(*args, **kwargs):
+        times.append(distributed.get_rank())
+        if times == [1, 1]:
+            raise OSError(28, 'No space left on device')
+        write(*args, **kwargs)
+
+    monkeypatch.setattr(dcp.filesystem, '_write_files_from_queue', full)
+    options = SHARDED | {'default_hooks.checkpoint.max_keep_ckpts': 4}
+    assert run(tmp_path, TOGETHER, **options).error is None
+    assert names(tmp_path) == ['iter_15.dcp', 'iter_20.dcp', 'iter_24.dcp']  # 10 failed
 
 
 def test_training_does_not_wait_but_the_next_save_does(tmp_path, monkeypatch):
