@@ -197,6 +197,6 @@ def test_minutes_and_their_folder(tmp_path):
     assert 'mid_epoch.dcp' not in names(tmp_path)
 
 
-def test_names_end_alike():
+def test_names_end_alike(tmp_path):
     with pytest.raises(ValueError, match=r'must end in \.dcp'):
-        train(toy_config('unused', **SHARDED, **{'default_hooks.checkpoint.filename_tmpl': 'e{}'}))
+        train(toy_config(tmp_path, **SHARDED, **{'default_hooks.checkpoint.filename_tmpl': 'e{}'}))
