@@ -3,7 +3,8 @@
 #
 #   bash tools/dist_train.sh CONFIG GPUS [arguments of tools/train.py]
 #
-# On several nodes run it on each, see tools/torchrun.sh.
+# On several nodes run it on each, with NNODES, NODE_RANK, MASTER_ADDR (and PORT) set. With
+# MAX_RESTARTS=3 a run that fails goes on by itself; see tools/torchrun.sh.
 set -euo pipefail
 
 if [ $# -lt 2 ]; then

@@ -14,6 +14,7 @@ from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from mmvideomac.checkpoint import sharded
 from mmvideomac.checkpoint.encoder_config import encoder_config, encoder_configs, saved_config
 from mmvideomac.checkpoint.files import SCHEME, read_checkpoint
 from mmvideomac.checkpoint.loading import find_encoder, load_state_dict_strictly
@@ -24,7 +25,7 @@ from mmvideomac.utils.config import PREFIX, find_config
 from mmvideomac.utils.logging import quiet
 
 _CONFIG_SUFFIXES = ('.py', '.json', '.yaml', '.yml')
-_CHECKPOINT_SUFFIXES = ('.pth', '.pt', '.safetensors')
+_CHECKPOINT_SUFFIXES = (sharded.SUFFIX, '.pth', '.pt', '.safetensors')
 
 
 def list_encoders(filter: str = '*') -> list[str]:

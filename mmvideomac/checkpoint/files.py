@@ -18,19 +18,26 @@ from mmengine.logging import print_log
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor
 
+from . import sharded
+
 #: What names of weights in the model index begin with
 #: (:mod:`~mmvideomac.checkpoint.model_index`).
 SCHEME = 'mmvideomac://'
 
+#: Key of ``meta.lengths`` in training checkpoints, in which iterations are counted.
+ITERATIONS_PER_STEP = 'iterations per optimiser step'
+
 
 def is_complete(path: str | Path) -> bool:
-    """Whether a checkpoint file is there in full.
+    """Whether a checkpoint, a file or a folder (:mod:`.sharded`), is there in full.
 
     The zip archive that ``torch.save`` writes ends with its directory, so a
     truncated one is recognised without reading it. Files of the older format
     carry no such mark and pass unless empty.
     """
     path = Path(path)
+    if path.is_dir():
+        return sharded.is_complete(path)
     if not path.is_file() or path.stat().st_size == 0:
         return False
     with path.open('rb') as file:
@@ -43,7 +50,7 @@ def find_latest_checkpoint(work_dir: str | Path) -> str | None:
 
     That is the file which ``last_checkpoint`` names (looked for in ``work_dir``
     too, should the folder have been moved). If it is missing or truncated, a
-    warning says so and the complete checkpoint of the highest iteration is taken.
+    warning says so and the complete checkpoint of most optimiser steps is taken.
 
     Returns:
         Path of the checkpoint, or None if there is none.
@@ -58,22 +65,28 @@ def find_latest_checkpoint(work_dir: str | Path) -> str | None:
         _warn(f'{pointer} names {named}, which is missing or incomplete; looking for another.')
 
     found = [
-        (iteration, str(path))
-        for path in sorted(work_dir.glob('*.pth'))
-        if (iteration := _iteration(path)) is not None
+        (step, str(path))
+        for path in sorted([*work_dir.glob('*.pth'), *work_dir.glob(f'*{sharded.SUFFIX}')])
+        if (step := _optim_step(path)) is not None
     ]
     return max(found)[1] if found else None
 
 
-def _iteration(path: Path) -> int | None:
-    """Iteration at which a training checkpoint was saved; None for other files."""
+def _optim_step(path: Path) -> float | None:
+    """Optimiser steps before a training checkpoint was saved; None for other files."""
     if not is_complete(path):
         _warn(f'{path} is incomplete and was ignored.')
         return None
     try:
-        # Mapped, so that only the structure is read, not the weights.
-        checkpoint = torch.load(path, map_location='cpu', mmap=True)
-        return checkpoint['meta']['iter'] if 'optimizer' in checkpoint else None
+        # Only the structure is read, not the weights.
+        checkpoint = (
+            sharded.read(path, only=())
+            if path.is_dir()
+            else torch.load(path, map_location='cpu', mmap=True)
+        )
+        meta = checkpoint['meta']
+        per_step = meta.get('lengths', {}).get(ITERATIONS_PER_STEP, 1)
+        return meta['iter'] / per_step if 'optimizer' in checkpoint else None
     except Exception as error:
         _warn(f'{path} cannot be read and was ignored: {str(error).splitlines()[0]}')
         return None
@@ -88,9 +101,9 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:
     """State dict and ``meta`` of a checkpoint file, behind a URL, or ``mmvideomac://NAME``.
 
     Args:
-        path: Of mmengine, plain (also below ``model``, ``online_state_dict``, ``teacher`` or
-            ``student``, where the released code of papers has it), or ``.safetensors``,
-            whose metadata is ``meta``.
+        path: Of mmengine, a file or a folder (:mod:`.sharded`), plain (also below ``model``,
+            ``online_state_dict``, ``teacher`` or ``student``, where the released code of papers
+            has it), or ``.safetensors``, whose metadata is ``meta``.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -99,7 +112,7 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:
     """
     if Path(path).suffix == '.safetensors' and Path(path).is_file():
         return _read_safetensors(Path(path))
-    content = _unpickle(path)
+    content = _read_folder(path, 'state_dict') if Path(path).is_dir() else _unpickle(path)
     meta = content.get('meta') if isinstance(content, Mapping) else None
     for key in ('model', 'state_dict', 'online_state_dict', 'teacher', 'student'):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
@@ -122,9 +135,18 @@ def read_meta(path: str | Path) -> dict:
     if Path(path).suffix == '.safetensors' and Path(path).is_file():
         with _open_safetensors(Path(path)) as file:
             return dict(file.metadata() or {})
-    content = _unpickle(path, mmap=True)
+    content = _read_folder(path) if Path(path).is_dir() else _unpickle(path, mmap=True)
     meta = content.get('meta') if isinstance(content, Mapping) else None
     return meta if isinstance(meta, dict) else {}
+
+
+def _read_folder(path: str | Path, *only: str) -> dict:
+    if not sharded.is_complete(path):
+        raise ValueError(f'the checkpoint {path} is incomplete, or the folder is none')
+    try:
+        return sharded.read(path, only)
+    except Exception as error:  # whatever torch trips over
+        raise ValueError(_reason(path, error)) from error
 
 
 def _unpickle(path: str | Path, mmap: bool = False) -> object:
@@ -194,14 +216,17 @@ def import_safetensors() -> ModuleType:
 
 
 def sha256(path: str | Path) -> str:
-    """Of a file's content, in hexadecimal.
+    """Of a file's content, or of all files in a checkpoint's folder, in hexadecimal.
 
     Raises:
         ValueError: if it is a URL.
     """
     if '://' in str(path):
         raise ValueError(f'{path} is a URL: download it, and give the file')
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    path, total = Path(path), hashlib.sha256()
+    for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+        total.update(file.read_bytes())
+    return total.hexdigest()
 
 
 def _warn(message: str) -> None:

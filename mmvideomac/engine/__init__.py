@@ -12,6 +12,7 @@ from .hooks import (
     PropagationProgressHook,
     ReconstructionHook,
     ReproducibilityHook,
+    ShardedCheckpointHook,
     SyncRunningStatsHook,
     ThroughputHook,
 )
@@ -44,6 +45,7 @@ __all__ = [
     'ReconstructionHook',
     'ReproducibilityHook',
     'ResumableTrainLoop',
+    'ShardedCheckpointHook',
     'SyncRunningStatsHook',
     'ThroughputHook',
 ]

@@ -254,6 +254,10 @@ def init_cpu_processes(launcher: str, timeout: float) -> None:
 def set_checkpoint(cfg: Config, resume: str | None) -> str | None:
     """Decide what to start from.
 
+    Where torchrun may start the processes again (``--max-restarts``) that is always the newest
+    complete checkpoint of the work directory, if there is one: which start this is a process
+    cannot tell, since a node that joins later counts from 0.
+
     Args:
         cfg: Its ``load_from`` is replaced when there is something to resume.
         resume: ``'auto'`` for the newest complete checkpoint of the work
@@ -265,6 +269,8 @@ def set_checkpoint(cfg: Config, resume: str | None) -> str | None:
     Raises:
         UserError: if a checkpoint file is missing or incomplete.
     """
+    if int(os.environ.get('TORCHELASTIC_MAX_RESTARTS', 0)):
+        resume = find_latest_checkpoint(cfg.work_dir) or resume or 'auto'
     auto = resume is None and cfg.get('resume') and not cfg.get('load_from')
     if resume == 'auto' or auto:
         auto = True

@@ -205,7 +205,7 @@ def _parse(text: str) -> EncoderSource:
     names = encoder_configs()
     if library in names:
         return _of_ours(text, dict(backbone=names[library]), rest)
-    if Path(text).is_file():
+    if Path(text).is_file() or is_complete(text):  # or a folder, see checkpoint/sharded.py
         return _of_checkpoint(text)
     if '://' in text:
         raise UserError(f'{text}: of a URL the config is needed too: CONFIG:{text}')
@@ -322,7 +322,7 @@ def _checked(weights: str) -> str:
     """The same, if it is a baseline, a URL or a complete file."""
     if weights == 'random' or '://' in weights:
         return weights
-    if not Path(weights).is_file():
+    if not Path(weights).exists():
         raise UserError(f'the checkpoint {weights} does not exist')
     if not is_complete(weights):
         raise UserError(f'the checkpoint {weights} is incomplete (was the disk full?)')

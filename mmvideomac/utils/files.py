@@ -76,9 +76,36 @@ def check_writable(folder: str | os.PathLike) -> None:
         raise OSError(error.errno, f'Cannot write to {folder}: {error.strerror}') from None
 
 
+def unfinished(path: str | os.PathLike) -> Path:
+    """The folder beside ``path`` in which to write what :func:`publish_folder` puts there."""
+    path = Path(path)
+    return path.with_name(f'.{path.name}{_SUFFIX}')
+
+
+def publish_folder(path: str | os.PathLike) -> None:
+    """Give the folder ``unfinished(path)``, whose files are on disk, its name.
+
+    Raises:
+        OSError: naming the folder and the cause.
+    """
+    path, former = Path(path), unfinished(f'{path}.former')
+    try:
+        _sync_folder(unfinished(path))
+        if path.exists():  # a folder that is not empty cannot be replaced
+            path.replace(former)
+        unfinished(path).replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise OSError(error.errno, f'Cannot write {path}: {error.strerror}') from error
+    shutil.rmtree(former, ignore_errors=True)
+
+
 def remove_unfinished(folder: str | os.PathLike) -> None:
-    """Remove what killed processes left of :func:`write_file` in a folder nobody writes to."""
+    """Remove what killed processes left unfinished in a folder that nobody writes to."""
     for path in Path(folder).glob(f'.*{_SUFFIX}'):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+            continue
         with contextlib.suppress(OSError):
             path.unlink()
 

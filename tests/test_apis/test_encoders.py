@@ -10,6 +10,7 @@ from torch import nn
 import mmvideomac
 from mmvideomac import get_encoder, list_encoders
 from mmvideomac.apis.encoders import feature_info
+from mmvideomac.checkpoint import sharded
 from mmvideomac.checkpoint.export import publish
 from mmvideomac.models import backbones
 from mmvideomac.models.backbones import SparseConvNeXtV2, SparseResNet
@@ -162,6 +163,12 @@ def test_checkpoint_of_pretraining(pretraining, config, tmp_path, capfd, network
     file = tmp_path / 'config.py'
     config.dump(file)
     assert holds(get_encoder(str(file), checkpoint=str(path), network=network), expected)
+
+
+def test_checkpoint_in_a_folder(pretraining, tmp_path):
+    path, state_dict = pretraining
+    sharded.save(torch.load(path), tmp_path / 'epoch_1.dcp').result()
+    assert holds(get_encoder(tmp_path / 'epoch_1.dcp'), part(state_dict, 'backbone.'))
 
 
 def test_weights_of_a_name(tmp_path):

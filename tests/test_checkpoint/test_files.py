@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from mmvideomac.checkpoint import sharded
 from mmvideomac.checkpoint.files import (
     find_latest_checkpoint,
     is_complete,
@@ -63,6 +64,17 @@ def test_latest_when_the_named_one_is_broken(tmp_path, monkeypatch):
     assert find_latest_checkpoint(tmp_path) == str(tmp_path / 'mid_epoch.pth')
     assert any('missing or incomplete' in warning for warning in warnings)
     assert any('epoch_10.pth is incomplete' in warning for warning in warnings)
+
+
+def test_latest_is_that_of_most_optimiser_steps(tmp_path):
+    """Iterations are others where a run goes on with other accumulation; folders count too."""
+    for name, iteration, per_step in [('a.pth', 30, 3), ('b.pth', 24, 2), ('c.pth', 11, 1)]:
+        lengths = {'iterations per optimiser step': per_step}
+        save(tmp_path / name, 0, meta=dict(iter=iteration, lengths=lengths))
+    assert find_latest_checkpoint(tmp_path) == str(tmp_path / 'b.pth')
+    sharded.save(dict(meta=dict(iter=13), optimizer={}), tmp_path / 'd.dcp').result()
+    (tmp_path / 'e.dcp').mkdir()
+    assert find_latest_checkpoint(tmp_path) == str(tmp_path / 'd.dcp')
 
 
 def test_no_checkpoint(tmp_path):

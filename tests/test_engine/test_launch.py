@@ -197,6 +197,23 @@ def test_resume_auto_without_a_checkpoint_starts_as_configured(tmp_path):
     assert cfg.resume is False and cfg.load_from == path
 
 
+def test_where_torchrun_restarts_the_newest_is_resumed(tmp_path, monkeypatch):
+    """Whatever was asked for: else every start would begin there again."""
+    monkeypatch.setenv('TORCHELASTIC_MAX_RESTARTS', '3')
+    (tmp_path / 'run').mkdir()
+    asked = checkpoint(tmp_path / 'asked.pth')
+    cfg = config(work_dir=str(tmp_path / 'run'))
+    assert launch.set_checkpoint(cfg, asked) == f'Resuming {asked}.'
+    assert 'from the beginning' in launch.set_checkpoint(config(work_dir=cfg.work_dir), None)
+    newest = checkpoint(tmp_path / 'run' / 'epoch_1.pth')
+    for resume in (asked, 'auto', None):
+        cfg = config(work_dir=str(tmp_path / 'run'), load_from=asked)
+        assert launch.set_checkpoint(cfg, resume) == f'Resuming {newest}.'
+        assert cfg.resume is True
+    monkeypatch.setenv('TORCHELASTIC_MAX_RESTARTS', '0')
+    assert launch.set_checkpoint(cfg, asked) == f'Resuming {asked}.'
+
+
 def test_bad_checkpoints_are_refused(tmp_path):
     path = checkpoint(tmp_path / 'epoch_1.pth')
     with pytest.raises(UserError, match=r'none\.pth does not exist'):

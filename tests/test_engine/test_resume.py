@@ -116,10 +116,16 @@ def test_dropout_differs_between_iterations(tmp_path):
 @pytest.mark.parametrize(
     'changed, difference',
     [
-        (dict(length=60), 'iterations per epoch 12 then, 15 now; samples 48 then, 60 now'),
+        (dict(length=60), 'optimiser steps per epoch 12 then, 15 now; samples 48 then, 60 now'),
         (dict(length=50), 'checkpoint: samples 48 then, 50 now'),
-        (dict(batch_size=8), 'iterations per epoch 12 then, 6 now'),
-        (dict(accumulation=2), 'iterations per optimiser step 1 then, 2 now'),
+        (
+            dict(batch_size=8),
+            'optimiser steps per epoch 12 then, 6 now; samples per optimiser step 4 then',
+        ),
+        (
+            dict(accumulation=2),
+            'optimiser steps per epoch 12 then, 6 now; samples per optimiser step 4 then',
+        ),
     ],
 )
 def test_resume_of_another_run_is_refused(tmp_path, changed, difference):

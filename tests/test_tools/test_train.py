@@ -18,6 +18,7 @@ from mmengine.config import Config
 
 from mmvideomac.utils.config import load_config
 from mmvideomac.utils.folder_lock import lock_folder
+from tests.test_engine.processes import TOGETHER, config_of, run
 from tests.test_engine.tiny import REPOSITORY, SGD, tiny_config, write_videos
 from tests.test_tools.tools import failure, load_tool
 
@@ -146,6 +147,37 @@ def test_the_error_is_the_last_thing_that_several_processes_say(config, tmp_path
     *_, last = run.stderr.rstrip().splitlines()
     assert last == f'tools/train.py: The checkpoint {tmp_path / "none.pth"} does not exist.'
     assert 'ChildFailedError' not in run.stderr
+
+
+@no_gpu
+def test_a_killed_process_of_two_nodes_is_started_again(tmp_path):
+    """And the run ends where it would have without."""
+    toy = config_of(tmp_path / 'killed', TOGETHER)
+    toy.custom_imports.imports += ['tests.test_engine.toy']
+    toy.default_hooks.killer = dict(type='KillOnceHook', at=8, rank=1)
+    toy.dump(tmp_path / 'toy.py')
+    nodes = dict(environment(), NNODES='2', MASTER_ADDR='127.0.0.1', MAX_RESTARTS='3')
+    command = ['bash', 'tools/dist_train.sh', str(tmp_path / 'toy.py'), '1']
+    launchers = [
+        subprocess.Popen(
+            command,
+            cwd=REPOSITORY,
+            env=nodes,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    said = [launcher.communicate(timeout=240)[0] for launcher in launchers]
+    assert [launcher.returncode for launcher in launchers] == [0, 0], said
+    assert (tmp_path / 'killed' / 'killed').exists()
+    assert f'from path: {tmp_path}/killed/iter_5.pth' in ''.join(said)
+
+    whole = run(tmp_path / 'whole', TOGETHER).state
+    ours = torch.load(tmp_path / 'killed' / 'iter_24.pth')
+    torch.testing.assert_close(ours['state_dict'], whole['model'], atol=0, rtol=0)
+    torch.testing.assert_close(ours['optimizer']['state'], whole['optimizer'], atol=0, rtol=0)
 
 
 def test_work_dir_not_writable(config, tmp_path, capsys):

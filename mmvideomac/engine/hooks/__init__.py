@@ -8,6 +8,7 @@ from .nonfinite_step_hook import NonFiniteStepHook
 from .preemption_hook import PreemptionHook
 from .reconstruction_hook import ReconstructionHook
 from .reproducibility_hook import ReproducibilityHook
+from .sharded_checkpoint_hook import ShardedCheckpointHook
 from .sync_running_stats_hook import SyncRunningStatsHook
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     'PropagationProgressHook',
     'ReconstructionHook',
     'ReproducibilityHook',
+    'ShardedCheckpointHook',
     'SyncRunningStatsHook',
     'ThroughputHook',
 ]

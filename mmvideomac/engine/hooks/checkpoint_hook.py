@@ -25,9 +25,6 @@ from mmvideomac.utils.folder_lock import lock_folder, unlock_folder
 
 from ..optim_steps import accumulated_iterations, ends_optim_step
 
-#: The one rolling checkpoint written inside an epoch.
-MID_EPOCH_FILE = 'mid_epoch.pth'
-
 #: Seconds until a failed save is tried again, doubled with each failure in a row.
 _FIRST_PAUSE, _LONGEST_PAUSE = 10.0, 600.0
 #: Seconds between attempts while nothing else is left to do; the other processes wait.
@@ -75,6 +72,9 @@ class AtomicCheckpointHook(CheckpointHook):
         UserError: before training, if another run has locked a folder.
         OSError: after training, on all processes, if its end could not be saved.
     """
+
+    #: The one rolling checkpoint written inside an epoch.
+    mid_epoch_file = 'mid_epoch.pth'
 
     # Scores of which more is better, for `save_best` without `rule`.
     _default_greater_keys = [*CheckpointHook._default_greater_keys, 'J&F', 'PCK']
@@ -131,13 +131,21 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def after_train_iter(self, runner: Runner, *args, **kwargs) -> None:
         super().after_train_iter(runner, *args, **kwargs)
-        now = time.monotonic()
-        due = self.minutes is not None and now - self._saved_at >= 60 * self.minutes
-        # While saving fails `minutes` must not mean every step.
-        if (now >= self._retry_at if self._failures else due) and ends_optim_step(runner):
+        if ends_optim_step(runner) and self._is_due(runner):
             self._save_mid_epoch(runner)
 
+    def _is_due(self, runner: Runner) -> bool:
+        """Whether to save after this optimiser step, inside an epoch."""
+        now = time.monotonic()
+        if self._failures:  # then `minutes` must not mean every step
+            return now >= self._retry_at
+        return self.minutes is not None and now - self._saved_at >= 60 * self.minutes
+
+    def _settle(self, runner: Runner) -> None:
+        """Wait for a save that is under way."""
+
     def after_train(self, runner: Runner) -> None:
+        self._settle(runner)
         step = runner.epoch if self.by_epoch else runner.iter
         meta = dict(epoch=runner.epoch, iter=runner.iter)
         if self._any_failure():
@@ -160,12 +168,13 @@ class AtomicCheckpointHook(CheckpointHook):
             OSError: on all processes, if it fails for 20 seconds.
         """
         self._save_mid_epoch(runner)
+        self._settle(runner)
         if self._any_failure():
             self._insist(runner, partial(self._save_mid_epoch, runner), _SIGNAL_PATIENCE)
         return self.last_ckpt
 
     def _save_mid_epoch(self, runner: Runner) -> None:
-        self._write(runner, MID_EPOCH_FILE, dict(epoch=runner.epoch, iter=runner.iter + 1))
+        self._write(runner, self.mid_epoch_file, dict(epoch=runner.epoch, iter=runner.iter + 1))
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         limit, former, standing = self.max_keep_ckpts, [], []
@@ -178,7 +187,7 @@ class AtomicCheckpointHook(CheckpointHook):
                 self._keep(runner, former)
             return
         outdated = standing[:-limit] if limit > 0 else []
-        for filename in [*map(self.filename_tmpl.format, outdated), MID_EPOCH_FILE]:
+        for filename in [*map(self.filename_tmpl.format, outdated), self.mid_epoch_file]:
             self._remove(self.file_backend.join_path(self.out_dir, filename))
         if limit > 0:
             self._keep(runner, standing[-limit:])
@@ -203,7 +212,8 @@ class AtomicCheckpointHook(CheckpointHook):
             return
         meta = dict(epoch=runner.epoch, iter=runner.iter)
         step = meta['epoch' if self.by_epoch else 'iter']
-        name = re.sub(r'[^\w.-]', '_', f'best_{key}_{self.filename_tmpl.format(step)}')
+        stem = osp.splitext(self.filename_tmpl.format(step))[0]
+        name = re.sub(r'[^\w.-]', '_', f'best_{key}_{stem}') + '.pth'
         former = self.best_ckpt_path
         self._set_best(runner, metrics[key], self.file_backend.join_path(self.out_dir, name))
         try:
@@ -273,19 +283,22 @@ class AtomicCheckpointHook(CheckpointHook):
             if is_main_process():
                 write_file(osp.join(runner.work_dir, 'last_checkpoint'), self.last_ckpt)
         except (OSError, UserError) as error:
-            self.last_ckpt = former
-            runner.message_hub.update_info('last_ckpt', former)
-            self._note_failure(runner, error)
+            self._note_failure(runner, error, former)
             return False
+        self._note_success(runner)
+        return True
+
+    def _note_success(self, runner: Runner) -> None:
         if self._failures:
             minutes = (time.monotonic() - self._failed_since) / 60
             runner.logger.warning(
                 f'Saved {self.last_ckpt}, after {self._failures} failure(s) in {minutes:.1f} min.'
             )
         self._failures = 0
-        return True
 
-    def _note_failure(self, runner: Runner, error: Exception) -> None:
+    def _note_failure(self, runner: Runner, error: BaseException, former: str | None) -> None:
+        self.last_ckpt = former
+        runner.message_hub.update_info('last_ckpt', former)
         now = time.monotonic()
         if not self._failures:
             self._failed_since = now
@@ -324,6 +337,7 @@ class AtomicCheckpointHook(CheckpointHook):
         end = start + seconds
         while True:
             save()
+            self._settle(runner)
             state = [None]
             if is_main_process() and self._failures:
                 if getattr(runner.optim_wrapper, 'signal', 0):
