@@ -30,7 +30,8 @@ VENV=$BIN/.. bash tools/install_minkowski.sh ||
 bash tools/install_chromium.sh ||
     echo 'The test in a browser is skipped, since there is none, see above.' >&2
 # A process for each core, and a core for each; a file stays in one, for its fixtures are shared.
-PARALLEL=(-n "$("$BIN/python" -c 'import os; print(min(os.cpu_count(), 8))')" --dist loadfile)
+PARALLEL=(-n "$("$BIN/python" -c 'import os; print(min(os.cpu_count(), 8))')" --dist loadfile
+    --max-worker-restart 0)  # a process that dies must not be waited for
 OMP_NUM_THREADS=1 "$BIN/python" -m pytest "${PARALLEL[@]}"
 
 # Other instructions, and more threads, add in another order: a tolerance that holds on this

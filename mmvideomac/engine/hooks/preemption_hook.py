@@ -6,6 +6,7 @@ import socket
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -75,7 +76,7 @@ class PreemptionHook(Hook):
             if number is None or (name == 'SIGHUP' and signal.getsignal(number) == signal.SIG_IGN):
                 continue  # not on this system; started by nohup
             self._previous[number] = signal.signal(number, self._receive)
-        self._watch_signals(runner.work_dir)
+        self._watch_signals(runner)
         loader = runner.train_dataloader
         loader.worker_init_fn = partial(_init_worker, loader.worker_init_fn)
 
@@ -106,16 +107,18 @@ class PreemptionHook(Hook):
         name = signal.Signals(number).name
         os.write(2, f'\n{name}: finishing this step, then saving ...\n'.encode())
 
-    def _watch_signals(self, work_dir: str) -> None:
+    def _watch_signals(self, runner: Runner) -> None:
         # Python's handlers wait for the main thread, which may hang; this does not.
         receiver, self._wakeup = socket.socketpair()
         self._wakeup.setblocking(False)
         self._former_wakeup = signal.set_wakeup_fd(self._wakeup.fileno(), warn_on_full_buffer=False)
         self._iteration_ended = time.monotonic()
-        arguments = (receiver, Path(work_dir))
+        arguments = (receiver, Path(runner.work_dir), weakref.ref(runner))
         threading.Thread(target=self._enforce, args=arguments, daemon=True).start()
 
-    def _enforce(self, receiver: socket.socket, work_dir: Path) -> None:
+    def _enforce(
+        self, receiver: socket.socket, work_dir: Path, runner: Callable[[], Runner | None]
+    ) -> None:
         """End this process if its step does not, after a signal and until :meth:`_restore`."""
         number, left, signalled = None, None, 0.0
         with receiver:
@@ -123,7 +126,7 @@ class PreemptionHook(Hook):
                 if number is not None:
                     since = max(signalled, self._iteration_ended)
                     left = since + self.timeout - time.monotonic()
-                    if left <= 0 and _is_training():
+                    if left <= 0 and _is_training(runner()):
                         break
                     if left <= 0:  # an exception has ended it, and its caller goes on
                         number = left = None
@@ -153,11 +156,14 @@ class PreemptionHook(Hook):
             signal.signal(*self._previous.popitem())
 
 
-def _is_training() -> bool:
+def _is_training(runner: Runner | None) -> bool:
+    """Whether the main thread is in the training of this runner, not that of a later one."""
     frame = sys._current_frames()[threading.main_thread().ident]
-    while frame is not None and frame.f_code is not Runner.train.__code__:
+    while frame is not None:
+        if frame.f_code is Runner.train.__code__ and frame.f_locals['self'] is runner:
+            return True
         frame = frame.f_back
-    return frame is not None
+    return False
 
 
 def _init_worker(init_fn: Callable | None, worker_id: int) -> None:
