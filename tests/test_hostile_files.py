@@ -154,16 +154,16 @@ def _video(suffix):
 
 
 def _read_frames(path):
-    reader = FrameFolderReader()
-    reader.probe(path.parent)
-    reader.read(path.parent, [0])
+    folder, reader = os.path.dirname(path), FrameFolderReader()
+    reader.probe(folder)
+    reader.read(folder, [0])
 
 
 def _read_images(path):
     readers = (_read_frames, frame_size, read_mask, lambda path: first_mask(path, (24, 32)))
     for read in readers:
         with suppress(*REPORTED_ERRORS):
-            read(path)
+            read(str(path))
 
 
 def _read_video(path):

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import errno
 import gzip
-import lzma
 import shutil
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -17,15 +15,6 @@ from mmvideomac.utils.progress import progress
 from mmvideomac.utils.untrusted import path_below
 
 from .download import require_space
-
-_DAMAGED = (
-    zipfile.BadZipFile,
-    tarfile.ReadError,
-    EOFError,
-    zlib.error,
-    gzip.BadGzipFile,
-    lzma.LZMAError,
-)
 
 
 def unpack(archive: Path, folder: Path) -> None:
@@ -52,7 +41,11 @@ def unpack(archive: Path, folder: Path) -> None:
                 f'{archive} is no zip or tar archive, or was cut (another kind can be unpacked by '
                 'hand, and looked at with --check)'
             )
-    except _DAMAGED as error:
+    except UserError:
+        raise
+    except Exception as error:  # whatever the unpackers trip over; a link to itself recurses
+        if isinstance(error, OSError) and not isinstance(error, gzip.BadGzipFile):
+            raise
         raise UserError(f'{archive} is damaged ({error})') from error
 
 
