@@ -2,6 +2,7 @@
 
 import cv2
 import pytest
+from hypothesis import settings
 from mmengine.registry import DefaultScope
 
 from tests.test_models.utils import needs_minkowski
@@ -9,6 +10,11 @@ from tests.test_models.utils import needs_minkowski
 # As mmengine sets it for training: once OpenCV has threads, a forked loader worker that
 # touches them waits for ever.
 cv2.setNumThreads(0)
+
+# The same cases every time; many more by --hypothesis-profile=thousands --hypothesis-seed=N.
+settings.register_profile('quick', max_examples=30, derandomize=True, deadline=None)
+settings.register_profile('thousands', max_examples=1000, deadline=None)
+settings.load_profile('quick')
 
 
 @pytest.fixture(autouse=True)

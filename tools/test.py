@@ -7,6 +7,9 @@ bash tools/dist_test.sh CONFIG CHECKPOINT 8      # 8 GPUs, or 8 CPU processes
 
 The encoder is that of the config: where it is another, say so, for example
 --cfg-options model.backbone.arch=tiny. All tasks at once: tools/evaluate_encoder.py.
+
+Clips that are done are kept below --work-dir, and are not gone through again: an
+interrupted command goes on where it was when it is called again.
 """
 
 import argparse
@@ -45,6 +48,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         '--out', metavar='DIR', help='also write predictions, as the official tools read them'
+    )
+    parser.add_argument(
+        '--fresh', action='store_true', help='go through all clips, also those that are done'
     )
     parser.add_argument(
         '--device',
@@ -87,7 +93,7 @@ def run(args: argparse.Namespace) -> Evaluation:
         cfg.test_evaluator.out_dir = args.out
     with watched(cfg):
         prepare_test(cfg, args.device)
-        result = evaluate(cfg, args.checkpoint)
+        result = evaluate(cfg, args.checkpoint, args.fresh)
     if is_main_process():
         report = dict(checkpoint=args.checkpoint, config=args.config, **asdict(result))
         write_json(Path(cfg.work_dir, 'results.json'), report)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ import cv2
 import numpy as np
 
 from mmvideomac.datasets.labelled_clips.masks import VOID, read_mask
+from mmvideomac.utils.untrusted import read_json
 
 #: More ids in a grey-scale image than this: a photograph, or edges that were smoothed.
 _MOST_GREY_IDS = 32
@@ -86,13 +86,13 @@ def first_points(
         if not Path(name).is_file():
             raise FileNotFoundError(f'the points {name} do not exist')
         try:
-            points = json.loads(Path(name).read_text(encoding='utf-8'))
+            points = read_json(name)
         except ValueError as error:
             raise ValueError(f'{name} is no JSON ({error}): {_POINTS_FORMAT}') from error
     names = list(points) if isinstance(points, Mapping) else None
     try:
         values = np.array(points if names is None else list(points.values()), np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         values = np.empty(0)
     if values.ndim != 2 or values.shape[1] != 2 or not values.size:
         raise ValueError(f'{name} cannot be understood: {_POINTS_FORMAT}')

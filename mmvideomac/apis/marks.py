@@ -117,7 +117,7 @@ class Marks:
         """Places (n, 2), brought into the frame."""
         try:
             places = np.array(path, np.float64)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             places = np.empty(0)
         if places.ndim != 2 or places.shape[1] != 2 or not 0 < len(places) <= _MAX_LENGTH:
             raise ValueError('places are x and y in pixels')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import re
 import zipfile
 from argparse import Namespace
@@ -17,6 +18,8 @@ import torch
 from mmengine.logging import print_log
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor
+
+from mmvideomac.utils.untrusted import HEADER_BYTES, read_text
 
 from . import sharded
 
@@ -58,7 +61,7 @@ def find_latest_checkpoint(work_dir: str | Path) -> str | None:
     work_dir = Path(work_dir)
     pointer = work_dir / 'last_checkpoint'
     if pointer.is_file():
-        named = Path(pointer.read_text().strip())
+        named = Path(_pointed(pointer))
         for path in (named, work_dir / named.name):
             if is_complete(path):
                 return str(path)
@@ -72,6 +75,13 @@ def find_latest_checkpoint(work_dir: str | Path) -> str | None:
     return max(found)[1] if found else None
 
 
+def _pointed(pointer: Path) -> str:
+    try:
+        return read_text(pointer).strip()
+    except (OSError, ValueError) as error:
+        return f'nothing that can be read ({error})'
+
+
 def _optim_step(path: Path) -> float | None:
     """Optimiser steps before a training checkpoint was saved; None for other files."""
     if not is_complete(path):
@@ -79,16 +89,13 @@ def _optim_step(path: Path) -> float | None:
         return None
     try:
         # Only the structure is read, not the weights.
-        checkpoint = (
-            sharded.read(path, only=())
-            if path.is_dir()
-            else torch.load(path, map_location='cpu', mmap=True)
-        )
+        checkpoint = sharded.read(path, only=()) if path.is_dir() else _load(path, mmap=True)
         meta = checkpoint['meta']
         per_step = meta.get('lengths', {}).get(ITERATIONS_PER_STEP, 1)
-        return meta['iter'] / per_step if 'optimizer' in checkpoint else None
+        return int(meta['iter']) / per_step if 'optimizer' in checkpoint else None
     except Exception as error:
-        _warn(f'{path} cannot be read and was ignored: {str(error).splitlines()[0]}')
+        reason = str(error).splitlines() or [type(error).__name__]
+        _warn(f'{path} cannot be read and was ignored: {reason[0]}')
         return None
 
 
@@ -149,7 +156,9 @@ def _read_folder(path: str | Path, *only: str) -> dict:
         raise ValueError(_reason(path, error)) from error
 
 
-def _unpickle(path: str | Path, mmap: bool = False) -> object:
+def _unpickle(
+    path: str | Path, mmap: bool = False, map_location: str | torch.device | None = 'cpu'
+) -> object:
     if str(path).startswith(SCHEME):
         return CheckpointLoader.load_checkpoint(str(path), 'cpu')
     remote = '://' in str(path)
@@ -158,20 +167,41 @@ def _unpickle(path: str | Path, mmap: bool = False) -> object:
     if not remote and not is_complete(path):
         raise ValueError(f'the checkpoint {path} is incomplete (was the disk full?)')
     try:
-        # Settings of released training code; the class does nothing.
+        if not remote:
+            return _load(path, mmap, map_location)
         with torch.serialization.safe_globals([Namespace]):
-            if remote:  # not by mmengine, which would unpickle anything
-                return torch.hub.load_state_dict_from_url(
-                    str(path), map_location='cpu', progress=False, weights_only=True
-                )
-            mmap = mmap and zipfile.is_zipfile(path)  # the older format cannot be mapped
-            return torch.load(path, map_location='cpu', weights_only=True, mmap=mmap)
+            # Not by mmengine, which would unpickle anything.
+            return torch.hub.load_state_dict_from_url(
+                str(path), map_location=map_location, progress=False, weights_only=True
+            )
     except OSError as error:
         if not remote:
             raise
         raise ValueError(f'{path} cannot be downloaded ({error}): give a file instead') from error
     except Exception as error:  # whatever the unpickler trips over
         raise ValueError(_reason(path, error)) from error
+
+
+def _load(
+    path: str | Path, mmap: bool = False, map_location: str | torch.device | None = 'cpu'
+) -> object:
+    """Tensors and plain values of a file of ``torch.save``, which takes the memory of its size."""
+    if zipped := zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as file:
+            size = sum(max(record.file_size, record.compress_size) for record in file.infolist())
+        if size > Path(path).stat().st_size:
+            raise ValueError('its records are compressed, or share bytes, as torch saves none')
+    # Settings of released training code; the class does nothing.
+    with torch.serialization.safe_globals([Namespace]):
+        # The older format cannot be mapped.
+        return torch.load(path, map_location=map_location, weights_only=True, mmap=mmap and zipped)
+
+
+@CheckpointLoader.register_scheme(prefixes='', force=True)
+def load_from_local(filename: str, map_location: str | torch.device | None = None) -> object:
+    """In place of mmengine's, for ``resume``, ``load_from`` and ``init_cfg``: see
+    :func:`read_checkpoint` for what is refused."""
+    return _unpickle(os.path.expanduser(filename), map_location=map_location)
 
 
 def _reason(path: str | Path, error: Exception) -> str:
@@ -196,9 +226,13 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict]:
 def _open_safetensors(path: Path) -> Iterator:
     safetensors = import_safetensors()
     try:
+        with path.open('rb') as file:
+            HEADER_BYTES.check(int.from_bytes(file.read(8), 'little'))
         with safetensors.safe_open(path, 'pt') as file:
             yield file
-    except safetensors.SafetensorError as error:
+    except OSError:
+        raise
+    except Exception as error:  # SafetensorError; of types that torch has not, others
         raise ValueError(f'{path} cannot be read as safetensors ({error})') from error
 
 
@@ -224,8 +258,10 @@ def sha256(path: str | Path) -> str:
     if '://' in str(path):
         raise ValueError(f'{path} is a URL: download it, and give the file')
     path, total = Path(path), hashlib.sha256()
-    for file in sorted(path.iterdir()) if path.is_dir() else [path]:
-        total.update(file.read_bytes())
+    for name in sorted(path.iterdir()) if path.is_dir() else [path]:
+        with open(name, 'rb') as file:
+            while chunk := file.read(2**20):
+                total.update(chunk)
     return total.hexdigest()
 
 

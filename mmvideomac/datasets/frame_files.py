@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import time
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 
 import numpy as np
 from PIL import Image
 
+from mmvideomac.utils.untrusted import IMAGE_BYTES, PIXELS, open_regular, read_json
+
 IMAGE_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm')
+#: Of these extensions. Pillow would try all it knows, and run Ghostscript on PostScript.
+_FORMATS = ('JPEG', 'PNG', 'BMP', 'WEBP', 'TIFF', 'PPM')
 #: JSON file in a folder of frames. ``{"fps": 25.0}`` is the frame rate; more is noted by
 #: :func:`~mmvideomac.datasets.extract_frames`.
 NOTE = '.mmvideomac.json'
+_MAX_FPS = 10**9
 
 
 def is_image(name: str) -> bool:
@@ -88,6 +94,28 @@ class FrameListings:
         return type(self), (self.max_bytes,)
 
 
+@contextmanager
+def open_image(path: str | os.PathLike) -> Iterator[Image.Image]:
+    """An image file by Pillow, of which the header is read: the size is known to be within limits.
+
+    Raises:
+        OSError, SyntaxError, ValueError: also of what is done with it, if it is missing, cut,
+            corrupt or too large.
+    """
+    try:
+        with open_regular(path) as file:
+            IMAGE_BYTES.check(os.fstat(file.fileno()).st_size)
+            if Image.MAX_IMAGE_PIXELS is not None:  # twice that is Pillow's own limit
+                Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, -(-PIXELS.value // 2))
+            with Image.open(file, formats=_FORMATS) as image:
+                PIXELS.check(image.width * image.height)
+                yield image
+    except (OSError, SyntaxError, ValueError):
+        raise
+    except Exception as error:  # DecompressionBombError; whatever decoders trip over
+        raise ValueError(f'{type(error).__name__} {error}') from error
+
+
 def decode_image(path: str) -> np.ndarray:
     """Decode an image file of any kind: uint8 (H, W, 3), RGB; 16 bits are scaled to 8.
 
@@ -95,7 +123,7 @@ def decode_image(path: str) -> np.ndarray:
         OSError, SyntaxError, ValueError: of Pillow, if it is missing, cut or corrupt; or if its
             pixels are numbers of 32 bits, whose range nobody knows.
     """
-    with Image.open(path) as image:
+    with open_image(path) as image:
         if image.mode == 'F' or (image.mode == 'I' and image.format not in ('PNG', 'PPM')):
             raise ValueError('pixels of 32 bits have no known range: save 8 or 16 bits')
         if image.mode.startswith('I'):  # convert() would cut all above 255
@@ -112,11 +140,10 @@ def read_note(folder: str | os.PathLike) -> dict:
         OSError: if it cannot be read.
     """
     try:
-        with open(os.path.join(folder, NOTE), encoding='utf-8') as file:
-            note = json.load(file)
+        note = read_json(os.path.join(folder, NOTE))
     except FileNotFoundError:
         return {}
     fps = note.get('fps') if isinstance(note, dict) else ''
-    if fps is not None and not (isinstance(fps, int | float) and 0 < fps < float('inf')):
+    if fps is not None and not (type(fps) in (int, float) and 0 < fps < _MAX_FPS):
         raise ValueError('expected {"fps": frames per second}')
     return note

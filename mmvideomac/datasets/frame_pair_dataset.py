@@ -62,6 +62,7 @@ class FramePairDataset(BaseDataset):
         readers: Overrides ``dict(video=dict(type='DecordReader'),
             frames=dict(type='FrameFolderReader'))``, or one of the two.
         test_mode: True raises at an undecodable video instead of replacing it.
+        follow_symlinks: Whether symbolic links may lead out of ``data_root``.
         **kwargs: ``metainfo``, ``indices`` (use the first videos only),
             ``serialize_data`` and ``lazy_init`` of mmengine's ``BaseDataset``,
             whose "data list" has one entry per video here.
@@ -84,6 +85,7 @@ class FramePairDataset(BaseDataset):
         sampling: dict | None = None,
         readers: dict | None = None,
         test_mode: bool = False,
+        follow_symlinks: bool = True,
         **kwargs,
     ) -> None:
         sampling = sampling or dict(type='all_pairs')
@@ -98,6 +100,7 @@ class FramePairDataset(BaseDataset):
             for kind, cfg in {**DEFAULT_READERS, **(readers or {})}.items()
         }
         self.exclude = set(exclude)
+        self.follow_symlinks = follow_symlinks
         self._reported = set()
         super().__init__(
             ann_file=ann_file,
@@ -129,7 +132,8 @@ class FramePairDataset(BaseDataset):
     def _scan(self) -> list[dict]:
         found, seen = {}, set()
         for root in self._roots:  # which may overlap
-            videos = [v for v in find_videos(root) if os.path.realpath(v.path) not in seen]
+            videos = find_videos(root, self.follow_symlinks)
+            videos = [v for v in videos if os.path.realpath(v.path) not in seen]
             seen.update(os.path.realpath(video.path) for video in videos)
             found[root] = videos
         if self.ann_file:

@@ -9,6 +9,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from mmvideomac.utils.untrusted import FRAMES, PIXELS
+
 from .frame_files import list_frames
 from .labelled_clips import load_frame
 from .video_readers import FrameFolderReader, VideoInfo, VideoReadError
@@ -134,4 +136,9 @@ def _probe(path: str) -> VideoInfo:
     count = min(indexed, int(said)) if said > 0 else indexed
     if not count:
         raise VideoReadError(path, 'it holds no frame', 'Fetch it again or remove it')
+    try:
+        FRAMES.check(count)
+        PIXELS.check(int(height) * int(width))
+    except ValueError as error:
+        raise VideoReadError(path, str(error), 'Else remove it') from error
     return VideoInfo(count, int(height), int(width), fps if fps > 0 else None)

@@ -9,7 +9,8 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import NamedTuple
 
@@ -18,11 +19,13 @@ from mmengine.logging import print_log
 from mmvideomac.utils.files import write_file
 from mmvideomac.utils.liveness import tick
 from mmvideomac.utils.progress import progress
+from mmvideomac.utils.untrusted import read_json, refuse_links_out
 
 from .frame_files import IMAGE_EXTENSIONS, NOTE, is_image, natural_key
 from .video_readers import VIDEO_EXTENSIONS, VideoInfo, VideoReadError
 
 _FORMAT = 2  # of the cache file
+_SAVE_SECONDS = 30  # between saves of a scan, of which a kill costs no more
 
 
 class VideoFile(NamedTuple):
@@ -44,20 +47,21 @@ class VideoFile(NamedTuple):
     numbered: bool = True
 
 
-def find_videos(root: str) -> list[VideoFile]:
+def find_videos(root: str, follow_symlinks: bool = True) -> list[VideoFile]:
     """Find all videos below a folder, in natural order of their names.
 
     A folder that directly holds images is one video, its frames, and so is each
     video file. Hidden files and folders are left out, and so are folders whose name
-    begins with ``Annotations``, where DAVIS and YouTube-VOS keep label masks. Links
-    are followed.
+    begins with ``Annotations``, where DAVIS and YouTube-VOS keep label masks.
 
     Args:
         root: A folder, or a single video file.
+        follow_symlinks: Whether symbolic links may lead out of the root, where people keep
+            large data. Those within it are followed in any case.
 
     Raises:
         FileNotFoundError: if the root does not exist.
-        ValueError: if it holds no video.
+        ValueError: if it holds no video; or a link that leads out and must not.
     """
     if os.path.isfile(root):
         if not root.lower().endswith(VIDEO_EXTENSIONS):
@@ -82,6 +86,8 @@ def find_videos(root: str) -> list[VideoFile]:
                 changed_ns = max(changed_ns, entry.stat(follow_symlinks=False).st_mtime_ns)
             if entry.name.startswith('.'):
                 continue
+            if entry.is_symlink() and not follow_symlinks:
+                refuse_links_out(entry.path, root)
             if is_image(entry.name):
                 images.append(entry.name)
             elif entry.is_dir():
@@ -130,8 +136,8 @@ class VideoIndex:
         """Information on each video by its name; for an unreadable one, the error.
 
         Videos that are unknown or changed are opened, several at a time, with a
-        progress bar if it takes more than a second. An interrupted call keeps
-        what it has. Errors are not remembered.
+        progress bar if it takes more than a second. What it has is saved every
+        half minute, and when it is interrupted. Errors are not remembered.
         """
         known = self._load()
         results, changed = {}, []
@@ -141,25 +147,30 @@ class VideoIndex:
                 results[video.name] = VideoInfo(*info)
             else:
                 changed.append(video)
+        saved_at = time.monotonic()
         try:
-            self._probe_all(changed, results)
-        finally:
-            for video in videos:
-                info = results.get(video.name)
+            for video, info in self._probe_all(changed):
+                results[video.name] = info
                 if isinstance(info, VideoInfo):
                     known[video.name] = [video.reader, *video.signature, *info]
+                if time.monotonic() - saved_at > _SAVE_SECONDS:
+                    self._save(known)
+                    saved_at = time.monotonic()
+        finally:
             if changed:
                 self._save(known)
         return results
 
-    def _probe_all(self, videos: Sequence[VideoFile], results: dict) -> None:
+    def _probe_all(
+        self, videos: Sequence[VideoFile]
+    ) -> Iterator[tuple[VideoFile, VideoInfo | VideoReadError]]:
         bar = progress(total=len(videos), what=f'indexing {self.root}', unit='video')
         # Threads: decord and Pillow release the interpreter lock.
         with bar, ThreadPoolExecutor() as pool:
-            jobs = {pool.submit(self._probe_one, video): video.name for video in videos}
+            jobs = {pool.submit(self._probe_one, video): video for video in videos}
             try:
                 for job in as_completed(jobs):
-                    results[jobs[job]] = job.result()
+                    yield jobs[job], job.result()
                     bar.update()
             except BaseException:
                 pool.shutdown(cancel_futures=True)
@@ -177,13 +188,15 @@ class VideoIndex:
 
     def _load(self) -> dict:
         try:
-            with open(self.cache_file, encoding='utf-8') as file:
-                content = json.load(file)
+            content = read_json(self.cache_file)
         except (OSError, ValueError):
             return {}
         if not isinstance(content, dict) or {**content, **self._header()} != content:
             return {}
-        return content.get('videos', {})
+        videos = content.get('videos')
+        if not isinstance(videos, dict):
+            return {}
+        return {name: entry for name, entry in videos.items() if _is_entry(entry)}
 
     def _save(self, known: dict) -> None:
         try:
@@ -195,6 +208,15 @@ class VideoIndex:
                 'current',
                 logging.WARNING,
             )
+
+
+def _is_entry(entry: object) -> bool:
+    """Whether it is ``[reader, *signature, *VideoInfo]``, as only a damaged file has it not."""
+    match entry:
+        case [str(), int(), int(), int() as frames, int() as height, int() as width, fps]:
+            known = isinstance(fps, int | float) and 0 < fps < float('inf')
+            return min(frames, height, width) > 0 and (fps is None or known)
+    return False
 
 
 def _signature(stat: os.stat_result) -> tuple[int, int]:

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from mmvideomac.utils.files import write_file
+from mmvideomac.utils.untrusted import read_text
 
 from .video_index import VideoFile
 
@@ -50,12 +51,11 @@ def select_videos(videos: Sequence[VideoFile], list_file: str) -> list[VideoFile
 
     Raises:
         FileNotFoundError: if there is no such list file.
-        ValueError: if the list is empty, or a line names no video or several.
+        ValueError: if the list is empty or no text, or a line names no video or several.
     """
     if not os.path.isfile(list_file):
         raise FileNotFoundError(f'ann_file {list_file} does not exist')
-    with open(list_file, encoding='utf-8') as file:
-        lines = [line.strip() for line in file]
+    lines = [line.strip() for line in read_text(list_file).split('\n')]
     wanted = [posixpath.normpath(line) for line in lines if line and not line.startswith('#')]
     if not wanted:
         raise ValueError(f'ann_file {list_file} names no video: write one per line')

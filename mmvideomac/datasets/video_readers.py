@@ -17,12 +17,12 @@ from typing import NamedTuple
 
 import numpy as np
 import simplejpeg
-from PIL import Image
 
 from mmvideomac.registry import VIDEO_READERS
 from mmvideomac.utils.errors import UserError
+from mmvideomac.utils.untrusted import FRAMES, IMAGE_BYTES, PIXELS, read_bytes
 
-from .frame_files import NOTE, FrameListings, decode_image, list_frames, read_note
+from .frame_files import NOTE, FrameListings, decode_image, list_frames, open_image, read_note
 from .frame_memory import FrameMemory
 
 VIDEO_EXTENSIONS = ('.mp4', '.mkv', '.webm', '.avi', '.mov', '.m4v')
@@ -89,7 +89,7 @@ class FrameFolderReader:
         """
         names = self._names(path, list_frames)
         try:
-            with Image.open(os.path.join(path, names[0])) as image:
+            with open_image(os.path.join(path, names[0])) as image:
                 width, height = image.size
         except (OSError, SyntaxError, ValueError) as error:
             raise _bad_frame(path, names[0], error) from error
@@ -129,8 +129,7 @@ class FrameFolderReader:
         return frames
 
     def _decode(self, path: str) -> np.ndarray:
-        with open(path, 'rb') as file:
-            data = file.read()
+        data = read_bytes(path, IMAGE_BYTES)
         if data.startswith(b'\xff\xd8'):
             try:
                 return self._decode_jpeg(data)
@@ -140,6 +139,7 @@ class FrameFolderReader:
 
     def _decode_jpeg(self, data: bytes) -> np.ndarray:
         height, width, *_ = simplejpeg.decode_jpeg_header(data)
+        PIXELS.check(height * width)
         if self.min_side:
             reductions = (r for r in (8, 4, 2) if min(height, width) >= r * self.min_side)
             reduction = next(reductions, 1)
@@ -239,7 +239,10 @@ class DecordReader:
             if os.path.getsize(path) == 0:
                 raise VideoReadError(path, 'the file is empty', 'Fetch it again or remove it')
             reader = decord.VideoReader(path, num_threads=1)
-            return reader, reader[0].shape
+            FRAMES.check(len(reader))
+            first = reader[0]  # FFmpeg refuses more than 2**28 pixels before it decodes
+            PIXELS.check(first.shape[0] * first.shape[1])
+            return reader, first.shape
         except VideoReadError:
             raise
         except Exception as error:

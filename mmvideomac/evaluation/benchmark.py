@@ -14,6 +14,7 @@ from mmvideomac.checkpoint.loading import load_encoder
 from mmvideomac.models.wrappers import unwrap_model
 from mmvideomac.utils.errors import REPORTED_ERRORS
 
+from .clip_loop import ClipTestLoop  # noqa: F401  (registered)
 from .label_propagation import LabelPropagation
 from .library_encoders import LibraryEncoder
 
@@ -38,8 +39,8 @@ class Evaluation:
     error: str | None = None
 
 
-def evaluate(cfg: Config, weights: str) -> Evaluation:
-    """Run a benchmark.
+def evaluate(cfg: Config, weights: str, fresh: bool = False) -> Evaluation:
+    """Run a benchmark; clips that were scored before with the same weights and settings are kept.
 
     Args:
         cfg: A benchmark config with ``work_dir``, ready for ``Runner.from_cfg``
@@ -49,6 +50,7 @@ def evaluate(cfg: Config, weights: str) -> Evaluation:
             :func:`~mmvideomac.evaluation.benchmark.use_mean_color`; ``'pretrained'``: those
             that the library of a
             :class:`~mmvideomac.evaluation.library_encoders.LibraryEncoder` has for it.
+        fresh: Go through all clips.
 
     Returns:
         The result. If a clip cannot be read to its end, that of the clips before it,
@@ -59,6 +61,7 @@ def evaluate(cfg: Config, weights: str) -> Evaluation:
     """
     if weights == 'color':
         use_mean_color(cfg.model)
+    cfg.test_cfg = dict(type='ClipTestLoop', weights=weights, fresh=fresh)
     runner = Runner.from_cfg(cfg)
     model = unwrap_model(runner.model)
     _set_level(runner.logger, 'WARNING')

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +10,6 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
-from torch import nn
 
 from mmvideomac.datasets.labelled_clips import ClipDataset
 from mmvideomac.registry import DATASETS, METRICS
@@ -21,7 +18,7 @@ from mmvideomac.utils.errors import REPORTED_ERRORS, UserError
 from mmvideomac.utils.logging import quiet
 
 from .benchmark import use_mean_color
-from .clip_scores import ClipScores, clip_signature
+from .clip_scores import ClipScores, clip_signature, digest_of_weights, evaluation_folder
 from .clip_workers import ClipJob, EncoderOnTask, Scores, build_model, run_clips
 from .encoder_sources import EncoderSource, unique_names
 from .pretraining_cost import pretraining_cost
@@ -194,7 +191,7 @@ def _entry(source: EncoderSource, cfg: Config, work_dir: Path, dataset: ClipData
     backbone = model.extractor.backbone
     facts = dict(
         setting=model.description,
-        digest=_digest_of_weights(backbone),
+        digest=digest_of_weights(backbone),
         stride=model.extractor.stride,
         dim=dim,
         params=sum(parameter.numel() for parameter in backbone.parameters()),
@@ -219,36 +216,6 @@ def _missing(entry: _Entry) -> str | None:
     if left := len(entry.signatures) - len(entry.done) - len(entry.failed):
         parts.append(f'{left} of {len(entry.signatures)} clips are still to be done')
     return '; '.join(parts) or None
-
-
-def evaluation_folder(cfg: Config, weights: str, digest: str) -> Path:
-    """A relative path of what is evaluated: other weights or settings have another one.
-
-    Args:
-        cfg: A benchmark config. The choice of clips and ``out_dir`` do not matter.
-        weights: See :class:`~mmvideomac.evaluation.encoder_sources.EncoderSource`.
-        digest: Of the weights.
-    """
-    dataset, evaluator = dict(cfg.test_dataloader.dataset), dict(cfg.test_evaluator)
-    for key in ('sequences', 'indices'):
-        dataset.pop(key, None)
-    dataset['data_root'] = str(Path(dataset['data_root']).resolve())
-    evaluator.pop('out_dir', None)
-    settings = json.dumps([cfg.model, dataset, evaluator], sort_keys=True, default=repr)
-    task = f'{cfg.model.task}_{cfg.model.protocol}_{_digest(settings.encode())}'
-    return Path(f'{Path(weights).stem}_{digest}', task)
-
-
-def _digest_of_weights(module: nn.Module) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in module.state_dict().items():
-        digest.update(f'{name} {tensor.dtype} {tuple(tensor.shape)}'.encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()[:8]
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()[:8]
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """What has to be true of the environment before OpenMMLab can run in it.
 
-Four facts about current packages, each handled here and nowhere else:
+Five facts about current packages, each handled here and nowhere else:
 
 * before torch 2.8 a process may hang for ever as it leaves a group of CPU
   processes, and before 2.6 the weights-only reader refuses checkpoints of
@@ -9,6 +9,7 @@ Four facts about current packages, each handled here and nowhere else:
   and then fails on import, taking mmengine's Runner and mmpretrain with it;
 * ``torch.load`` refuses checkpoints of mmengine, whose message hub holds
   ``HistoryBuffer`` and numpy scalars;
+* mmengine unpickles whatever comes from a URL;
 * mmcv comes in two exclusive packages, so neither can be a hard requirement.
 """
 
@@ -16,6 +17,7 @@ import importlib.util
 import sys
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pickle import UnpicklingError
 
 MINIMUM_TORCH = '2.8'
@@ -39,6 +41,7 @@ def prepare_environment() -> None:
     # mmcv-lite says this at every import; nothing here uses those operators.
     warnings.filterwarnings('ignore', 'Fail to import ``MultiScaleDeformableAttention``')
     _allow_mmengine_checkpoints()
+    _load_urls_weights_only()
 
 
 def _refuse_older_torch() -> None:
@@ -125,3 +128,14 @@ def _history_buffer_method(owner: type, name: str) -> Callable:
     if owner is HistoryBuffer and name in ('min', 'max', 'current', 'mean'):
         return getattr(owner, name)
     raise UnpicklingError(f'refused to look up {name!r} of {owner!r}')
+
+
+def _load_urls_weights_only() -> None:
+    """Have mmengine's ``load_from`` and ``init_cfg`` run nothing that a server may send.
+
+    It calls torch.hub, whose default is to unpickle anything.
+    """
+    from mmengine.runner import checkpoint
+
+    if not isinstance(checkpoint.load_url, partial):
+        checkpoint.load_url = partial(checkpoint.load_url, weights_only=True)

@@ -76,6 +76,7 @@ def test_points_with_and_without_names(tmp_path):
         ('[[1, 2], [3]]', 'cannot be understood'),
         ('{"nose": null}', 'cannot be understood'),
         ('3', 'cannot be understood'),
+        ('[[1' + 400 * '0' + ', 2]]', 'cannot be understood'),
         ('[[1, 2], [8, 2]]', r'point 1 at \[8.0, 2.0\] is outside the frame, which is 8x6'),
         ('{"nose": [1, -1]}', 'point nose at'),
         ('[[1, NaN]]', 'point 0 at'),

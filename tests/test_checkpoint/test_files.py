@@ -1,8 +1,11 @@
+import zipfile
 from argparse import Namespace
+from pickle import UnpicklingError
 
 import numpy as np
 import pytest
 import torch
+from mmengine.runner import CheckpointLoader, checkpoint
 
 from mmvideomac.checkpoint import sharded
 from mmvideomac.checkpoint.files import (
@@ -182,3 +185,42 @@ def test_files_that_are_no_checkpoints(tmp_path, capsys):
         with pytest.raises((OSError, ValueError), match=message):
             read_checkpoint(tmp_path / name)
     assert capsys.readouterr().out == ''
+
+
+def test_a_zip_bomb(tmp_path):
+    """What is unpacked would be a thousand times the file."""
+    torch.save(WEIGHTS, tmp_path / 'a.pth')
+    with (
+        zipfile.ZipFile(tmp_path / 'a.pth') as file,
+        zipfile.ZipFile(tmp_path / 'b.pth', 'w', zipfile.ZIP_DEFLATED) as bomb,
+    ):
+        for record in file.namelist():
+            bomb.writestr(record, file.read(record))
+        bomb.writestr('archive/data/9', bytes(2**20))
+    with pytest.raises(ValueError, match=r'b\.pth .*records are compressed'):
+        read_checkpoint(tmp_path / 'b.pth')
+
+
+def test_a_header_of_safetensors_that_declares_too_much(tmp_path):
+    pytest.importorskip('safetensors')
+    path = tmp_path / 'a.safetensors'
+    path.write_bytes((2**40).to_bytes(8, 'little') + b'{}')
+    with pytest.raises(ValueError, match='bytes of header'):
+        read_checkpoint(path)
+
+
+def test_what_mmengine_loads_runs_nothing(tmp_path, monkeypatch, capsys):
+    """`resume`, `load_from` and `init_cfg`, of a file and of a URL."""
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'cache'))
+    monkeypatch.setenv('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', '1')
+    path = tmp_path / 'a.pth'
+    torch.save(dict(WEIGHTS, evil=Evil()), path)
+    with pytest.raises(ValueError, match='holds more than weights'):
+        CheckpointLoader.load_checkpoint(str(path))
+    monkeypatch.delenv('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD')
+    with pytest.raises(UnpicklingError, match='Weights only load failed'):
+        checkpoint.load_url(path.as_uri())
+    assert 'run' not in capsys.readouterr().out.split()
+    torch.save(dict(state_dict=WEIGHTS), path)
+    loaded = CheckpointLoader.load_checkpoint(str(path), map_location='cpu')
+    assert equal(loaded['state_dict'], WEIGHTS)

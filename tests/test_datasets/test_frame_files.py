@@ -1,11 +1,13 @@
+import io
 import os
 import pickle
+import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from mmvideomac.datasets import frame_files
+from mmvideomac.datasets import FrameFolderReader, VideoReadError, frame_files
 from mmvideomac.datasets.frame_files import (
     NOTE,
     FrameListings,
@@ -13,6 +15,9 @@ from mmvideomac.datasets.frame_files import (
     natural_key,
     read_note,
 )
+from mmvideomac.datasets.labelled_clips import load_frame
+from mmvideomac.datasets.labelled_clips.frames import frame_size
+from mmvideomac.datasets.labelled_clips.masks import read_mask
 
 from .helpers import make_frames
 
@@ -120,3 +125,53 @@ def test_note(tmp_path):
         (tmp_path / NOTE).write_text(text)
         with pytest.raises(ValueError):
             read_note(tmp_path)
+
+
+def bomb(path, side=20_000):
+    """A PNG of a few bytes that declares 400 million pixels."""
+    file = io.BytesIO()
+    Image.new('L', (8, 8)).save(file, 'PNG')
+    data = bytearray(file.getvalue())
+    data[16:24] = 2 * side.to_bytes(4, 'big')
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, 'big')
+    path.write_bytes(data)
+
+
+def test_more_pixels_than_fit_in_memory(tmp_path):
+    """Of Pillow it is an exception that nobody would catch."""
+    bomb(tmp_path / '0.png')
+    for read in (
+        lambda: FrameFolderReader().probe(str(tmp_path)),
+        lambda: FrameFolderReader().read(str(tmp_path), [0]),
+        lambda: load_frame(str(tmp_path / '0.png')),
+        lambda: frame_size(str(tmp_path / '0.png')),
+        lambda: read_mask(str(tmp_path / '0.png')),
+    ):
+        with pytest.raises(VideoReadError, match=r'0\.png: .*pixels'):
+            read()
+
+
+def test_a_header_of_a_jpeg_that_declares_too_much(tmp_path):
+    file = io.BytesIO()
+    Image.new('RGB', (8, 8)).save(file, 'JPEG')
+    data = bytearray(file.getvalue())
+    at = data.index(b'\xff\xc0') + 5
+    data[at : at + 4] = b'\xff\xff\xff\xff'
+    (tmp_path / '0.jpg').write_bytes(data)
+    with pytest.raises(VideoReadError, match='pixels'):
+        FrameFolderReader().read(str(tmp_path), [0])
+
+
+def test_postscript_is_not_run(tmp_path):
+    """Pillow would give it to Ghostscript, whatever the extension says."""
+    eps = '%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n'
+    (tmp_path / '0.png').write_text(eps)
+    with pytest.raises(OSError, match='cannot identify'):
+        decode_image(str(tmp_path / '0.png'))
+
+
+@pytest.mark.parametrize('note', ['[' * 10**5, '{"fps": 1' + '0' * 400 + '}', '{"fps": true}'])
+def test_hostile_notes(tmp_path, note):
+    (tmp_path / NOTE).write_text(note)
+    with pytest.raises(ValueError):
+        read_note(tmp_path)

@@ -250,3 +250,39 @@ def test_real_readers_on_a_mixed_root(tmp_path):
     infos = VideoIndex(str(tmp_path), readers).probe(find_videos(str(tmp_path)))
     assert infos['a.mp4'] == (7, 48, 64, 5.0) and infos['b'] == (6, 20, 30, None)
     assert 'is empty' in str(infos['c.avi'])
+
+
+def test_a_scan_is_saved_as_it_goes(root, probe, monkeypatch):
+    """What no `finally` is run for costs half a minute of it."""
+    saves = []
+    original = VideoIndex._save
+    monkeypatch.setattr(video_index, '_SAVE_SECONDS', -1)
+    monkeypatch.setattr(
+        VideoIndex, '_save', lambda self, known: (saves.append(len(known)), original(self, known))
+    )
+    probe()
+    assert saves == [1, 2, 3, 4, 4]
+
+
+@pytest.mark.parametrize(
+    'entry', [5, [], ['video', 5], ['video', 5, 6, 0, 20, 30, 1.0], ['video', 5, 6, 1, 2, 3, 'x']]
+)
+def test_a_damaged_entry_is_made_again(probe, cache_dir, entry):
+    expected, _ = probe()
+    (file,) = cache_dir.iterdir()
+    content = json.loads(file.read_text())
+    content['videos']['clip.mp4'] = entry
+    file.write_text(json.dumps(content))
+    assert probe() == (expected, ['clip.mp4'])
+
+
+def test_links_out_of_the_root_can_be_refused(root, tmp_path):
+    (root / 'inside.mp4').symlink_to(root / 'clip.mp4')
+    assert len(find_videos(str(root), follow_symlinks=False)) == 5
+    make_frames(tmp_path / 'elsewhere', 2)
+    for name in ('link', 'JPEGImages/v2/00009.png'):
+        (root / name).symlink_to(tmp_path / 'elsewhere')
+        with pytest.raises(ValueError, match=f'{name} leads to .*elsewhere, outside'):
+            find_videos(str(root), follow_symlinks=False)
+        find_videos(str(root))
+        (root / name).unlink()

@@ -12,11 +12,10 @@ import tests.test_evaluation.outside  # noqa: F401  (registers the encoder)
 from mmvideomac.engine.launch import prepare_test
 from mmvideomac.evaluation import clip_workers
 from mmvideomac.evaluation.benchmark import evaluate
-from mmvideomac.evaluation.clip_scores import ClipScores
+from mmvideomac.evaluation.clip_scores import ClipScores, evaluation_folder
 from mmvideomac.evaluation.compare import (
     Comparison,
     benchmark_config,
-    evaluation_folder,
     make_table,
     short_names,
     telling_clips,

@@ -10,6 +10,7 @@ from mmengine.config import Config
 from PIL import Image
 
 from mmvideomac.evaluation.benchmark import Evaluation
+from mmvideomac.evaluation.metrics import DAVISMetric
 from mmvideomac.models import SparseConvNeXtV2
 from tests.test_engine.tiny import REPOSITORY
 from tests.test_evaluation.clips import write_davis
@@ -61,6 +62,11 @@ def test_two_processes_equal_one(config, tmp_path, weights):
     assert {f'{name}.json' for name in 'abc'} < {str(path) for path in files[0]}
     assert len([path for path in files[0] if path.suffix == '.png']) == 5 + 6 + 7
     if weights == 'color':
+        (scores,) = (tmp_path / 'color_2').glob('color_*/davis_*/clips/b.json')
+        scores.unlink()
+        again = test_command(config, weights, *options, processes=2)
+        assert json.loads((folder / 'results.json').read_text()) == results[0]
+        assert scores.exists() and 'done before' in again.stdout + again.stderr
         assert results[0]['setting'] == 'crw, stride 8'
         assert results[0]['metrics']['davis/J_mean'] > 60
 
@@ -90,10 +96,53 @@ def test_a_clip_that_breaks_midway_keeps_what_is_done(config, tmp_path, capsys):
     assert (tmp_path / 'out/scores.json').exists()
 
 
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob('*.[pcj]*')}
+
+
+def test_an_interrupted_command_goes_on(config, tmp_path, monkeypatch):
+    """Where it was, to the result of one that was not interrupted."""
+    scored, stop, score = [], [], DAVISMetric.score
+
+    def watched(self, sample):
+        if sample['sequence'] in stop:
+            raise KeyboardInterrupt
+        scored.append(sample['sequence'])
+        return score(self, sample)
+
+    monkeypatch.setattr(DAVISMetric, 'score', watched)
+
+    def run(*options, name='wd'):
+        scored.clear()
+        folders = ['--work-dir', tmp_path / name, '--out', tmp_path / name / 'out']
+        args = [config, 'color', *folders, *options]
+        return load_tool('test').main([str(arg) for arg in args]), ''.join(scored)
+
+    assert run(name='whole') == (0, 'abc')
+    stop.append('b')
+    assert run() == (130, 'a')
+    stop.clear()
+    assert run() == (0, 'bc')
+    whole, resumed = tmp_path / 'whole', tmp_path / 'wd'
+    assert (resumed / 'results.json').read_bytes() == (whole / 'results.json').read_bytes()
+    assert contents(resumed / 'out') == contents(whole / 'out')
+    assert run() == (0, '')
+
+    mask = resumed / 'out/b/00002.png'
+    mask.unlink()
+    assert run() == (0, 'b') and mask.exists()
+    mask.write_bytes((resumed / 'out/b/00003.png').read_bytes())  # another encoder's
+    assert run() == (0, 'b')
+    assert run('--cfg-options', 'model.rules.topk=3') == (0, 'abc')
+    assert run() == (0, 'abc')  # whose predictions are those of topk=3
+    assert contents(resumed / 'out') == contents(whole / 'out')
+    assert run('--fresh') == (0, 'abc')
+
+
 def test_results_have_no_nan(config, tmp_path, monkeypatch):
     tool = load_tool('test')
     result = Evaluation('crw', {'davis/J&F': float('nan')}, clips=1)
-    monkeypatch.setattr(tool, 'evaluate', lambda cfg, weights: result)
+    monkeypatch.setattr(tool, 'evaluate', lambda cfg, weights, fresh: result)
     tool.run(tool.parse_args([str(config), 'color', '--work-dir', str(tmp_path)]))
     text = (tmp_path / 'results.json').read_text()
     assert 'NaN' not in text and json.loads(text)['metrics'] == {'davis/J&F': None}

@@ -2,13 +2,16 @@
 
 import os
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from mmengine.logging import print_log
 from mmpretrain.structures import DataSample
+
+from mmvideomac.utils.untrusted import path_below, read_text, refuse_links_out
 
 from ..base import BaseDataset
 from ..frame_files import list_frames
@@ -36,6 +39,8 @@ class ClipDataset(BaseDataset):
         data_root: Folder of the data set.
         sequences: Names of the clips to use; default: all.
         max_frames: Use no more of each clip, for quick looks.
+        follow_symlinks: Whether symbolic links may lead out of ``data_root``, where people
+            keep large data. Whatever it is, names in lists may not.
         **kwargs: ``metainfo``, ``indices`` (use the first clips only) and
             ``lazy_init`` of mmengine's ``BaseDataset``.
     """
@@ -45,6 +50,7 @@ class ClipDataset(BaseDataset):
         data_root: str,
         sequences: Sequence[str] | None = None,
         max_frames: int | None = None,
+        follow_symlinks: bool = True,
         **kwargs,
     ) -> None:
         if not os.path.isdir(data_root):
@@ -53,6 +59,7 @@ class ClipDataset(BaseDataset):
             raise ValueError(f'max_frames must be at least 3, not {max_frames}')
         self.sequences = sequences
         self.max_frames = max_frames
+        self.follow_symlinks = follow_symlinks
         super().__init__(
             data_root=os.fspath(data_root),
             data_prefix={},
@@ -72,6 +79,32 @@ class ClipDataset(BaseDataset):
     @abstractmethod
     def load_first_label(self, info: dict) -> np.ndarray:
         """The label to propagate."""
+
+    def find_images(self, folder: Path, name: str, listed_in: Path) -> dict[str, str]:
+        """Image files of a clip, see :func:`images_by_name`.
+
+        Args:
+            folder: That the name is relative to.
+            name: Of the clip, as a list has it.
+            listed_in: The list.
+
+        Raises:
+            FileNotFoundError, ValueError: as there; or if the name, or links, lead out of the
+                data set.
+        """
+        try:
+            clip = path_below(folder, name)
+        except ValueError as error:
+            raise ValueError(f'{listed_in}: {error}') from error
+        images = images_by_name(clip, listed_in)
+        self.check_links([clip, *images.values()])
+        return images
+
+    def check_links(self, paths: Iterable[str | Path]) -> None:
+        """Raise ValueError if links lead out of the data set, and must not."""
+        if not self.follow_symlinks:
+            for path in paths:
+                refuse_links_out(path, self.data_root)
 
     def filter_data(self) -> list[dict]:
         """The clips that are wanted."""
@@ -121,17 +154,17 @@ def read_list(path: Path) -> list[str]:
 
     Raises:
         FileNotFoundError: naming the lists that are there.
-        ValueError: if the list is empty or names something twice.
+        ValueError: if the list is no text, empty, or names something twice.
     """
     if not path.is_file():
         others = ', '.join(sorted(p.stem for p in path.parent.glob('*.txt'))) or 'none'
         raise FileNotFoundError(f'there is no list {path} (in that folder: {others})')
-    lines = [line.strip() for line in path.read_text(encoding='utf-8').splitlines()]
+    lines = [line.strip() for line in read_text(path).splitlines()]
     lines = [line for line in lines if line]
     if not lines:
         raise ValueError(f'{path} is empty: it must name one clip per line')
     if len(set(lines)) < len(lines):
-        double = next(line for line in lines if lines.count(line) > 1)
+        double = Counter(lines).most_common(1)[0][0]
         raise ValueError(f'{path} names {double} twice. Remove one of the lines.')
     return lines
 

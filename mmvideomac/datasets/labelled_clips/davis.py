@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from mmvideomac.registry import DATASETS
+from mmvideomac.utils.untrusted import OBJECTS
 
-from .clip_dataset import ClipDataset, check_numbering, check_sizes, images_by_name, read_list
+from .clip_dataset import ClipDataset, check_numbering, check_sizes, read_list
 from .masks import VOID, load_mask, read_mask
 
 
@@ -49,8 +50,9 @@ class DAVISDataset(ClipDataset):
         FileNotFoundError: if the list or a sequence does not exist.
         ValueError: if the list is empty; if a frame or mask is missing, or one is
             there too many; if sizes differ; if a mask is not indexed; if the first
-            mask is empty, or a later one holds an id above those of the first; if a
-            sequence has fewer than three frames (the first and last are not scored).
+            mask is empty or has too many objects, or a later one holds an id above those
+            of the first; if a sequence has fewer than three frames (the first and last are
+            not scored).
         VideoReadError: if an image cannot be read.
     """
 
@@ -76,8 +78,8 @@ class DAVISDataset(ClipDataset):
 
     def _find(self, sequence: str) -> dict:
         folder = self.frame_root / sequence
-        frames = images_by_name(folder, self.list_file)
-        labels = images_by_name(self.label_root / sequence, self.list_file)
+        frames = self.find_images(self.frame_root, sequence, self.list_file)
+        labels = self.find_images(self.label_root, sequence, self.list_file)
         for have, lack, what in ((labels, frames, 'frame'), (frames, labels, 'mask')):
             if missing := [path for name, path in have.items() if name not in lack]:
                 raise ValueError(
@@ -125,6 +127,10 @@ class DAVISDataset(ClipDataset):
                 f'{paths[0]}: the first mask of a sequence must show the objects, and this one is '
                 'empty' + ' (in palette files 255 is void)' * (VOID in ids[0])
             )
+        try:
+            OBJECTS.check(objects[0])
+        except ValueError as error:
+            raise ValueError(f'{paths[0]}: {error}') from error
         for path, highest in zip(paths, objects, strict=True):
             if highest > objects[0]:
                 raise ValueError(

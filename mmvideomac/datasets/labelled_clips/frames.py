@@ -3,9 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from PIL import Image
 
-from ..frame_files import decode_image
+from ..frame_files import decode_image, open_image
 from ..video_readers import VideoReadError
 
 
@@ -28,7 +27,7 @@ def frame_size(path: str) -> tuple[int, int]:
         VideoReadError: naming the file, if it is missing or no image.
     """
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             return image.height, image.width
     except (OSError, SyntaxError, ValueError) as error:
         raise unreadable(path, error) from error

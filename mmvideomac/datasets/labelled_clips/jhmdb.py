@@ -1,15 +1,18 @@
 """JHMDB: human pose in videos."""
 
+import io
 import logging
+import zlib
 from pathlib import Path
 
 import numpy as np
 from mmengine.logging import print_log
-from scipy.io import loadmat
+from scipy.io import loadmat, whosmat
 
 from mmvideomac.registry import DATASETS
+from mmvideomac.utils.untrusted import FRAMES, MAT_BYTES, read_bytes
 
-from .clip_dataset import ClipDataset, check_numbering, check_sizes, images_by_name, read_list
+from .clip_dataset import ClipDataset, check_numbering, check_sizes, read_list
 from .frames import frame_size
 
 JOINTS = (
@@ -18,6 +21,7 @@ JOINTS = (
     'right_ankle', 'left_ankle',
 )  # fmt: skip
 _TEST = '2'  # in the split lists; 1 = train
+_COMPRESSED = 15  # kind of an element of a .mat file
 
 
 @DATASETS.register_module()
@@ -80,7 +84,7 @@ class JHMDBDataset(ClipDataset):
 
     def _find(self, action: str, clip: str, list_file: Path) -> dict:
         folder = Path(self.data_root, 'Rename_Images', action, clip)
-        frames = images_by_name(folder, list_file)
+        frames = self.find_images(folder.parent, clip, list_file)
         check_numbering(list(frames), folder)
         return dict(
             sequence=f'{action}/{clip}',
@@ -93,6 +97,7 @@ class JHMDBDataset(ClipDataset):
         """Read the joints of a clip and the sizes of its frames."""
         paths = info['frame_paths']
         path = Path(self.data_root, 'joint_positions', info['sequence'], 'joint_positions.mat')
+        self.check_links([path])
         points = load_joints(path)
         labelled = points.shape[2]
         if labelled > len(paths):
@@ -126,28 +131,59 @@ def load_joints(path: Path) -> np.ndarray:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is no ``.mat`` file, or its ``pos_img`` is missing, not of
+        ValueError: if it is no ``.mat`` file or too large, or its ``pos_img`` is missing, not of
             this shape or not finite.
     """
     if not path.is_file():
         raise FileNotFoundError(f'the joints {path} do not exist')
     try:
-        content = loadmat(path)
+        file = _inflated(read_bytes(path, MAT_BYTES))
+        # In the order of the file, of which loadmat takes the first of a name too.
+        shapes = {name: (shape, kind) for name, shape, kind in reversed(whosmat(file))}
     except Exception as error:  # whatever scipy's parser trips over
         raise ValueError(f'{path} cannot be read as a .mat file ({error})') from error
-    if 'pos_img' not in content:
+    if 'pos_img' not in shapes:
         raise ValueError(f'{path} has no variable pos_img')
-    points = content['pos_img']
-    if points.shape == (2, len(JOINTS)):  # MATLAB drops the last dimension of a single frame
-        points = points[..., None]
-    if points.ndim != 3 or points.shape[:2] != (2, len(JOINTS)) or not points.shape[2]:
-        raise ValueError(
-            f'{path}: pos_img has the shape {points.shape}, not (2, {len(JOINTS)}, frames)'
-        )
-    points = points.astype(np.float64) - 1
+    shape, kind = shapes['pos_img']
+    if kind not in ('double', 'single'):
+        raise ValueError(f'{path}: pos_img is of type {kind}, not double or single')
+    if shape == (2, len(JOINTS)):  # MATLAB drops the last dimension of a single frame
+        shape = (*shape, 1)
+    if len(shape) != 3 or shape[:2] != (2, len(JOINTS)) or shape[2] < 1:
+        raise ValueError(f'{path}: pos_img has the shape {shape}, not (2, {len(JOINTS)}, frames)')
+    try:
+        FRAMES.check(shape[2])
+        points = loadmat(file, variable_names=['pos_img'])['pos_img']
+        points = points.reshape(shape).astype(np.float64) - 1
+    except Exception as error:
+        raise ValueError(f'{path} cannot be read as a .mat file ({error})') from error
     if not np.isfinite(points).all():
         raise ValueError(f'{path}: pos_img holds values that are not finite')
     return points
+
+
+def _inflated(data: bytes) -> io.BytesIO:
+    """A ``.mat`` file without compression: scipy then takes no more memory than is there.
+
+    Raises:
+        ValueError, zlib.error: if it is above the limit, or damaged.
+    """
+    version = int.from_bytes(data[124:126], 'little' if data[126:128] == b'IM' else 'big')
+    if version != 0x0100 or data[126:128] not in (b'IM', b'MI'):  # 4 has no compression
+        return io.BytesIO(data)
+    order = 'little' if data[126:128] == b'IM' else 'big'
+    parts, at, left = [data[:128]], 128, MAT_BYTES.value
+    while at + 8 <= len(data):
+        kind = int.from_bytes(data[at : at + 4], order)
+        end = at + 8 + int.from_bytes(data[at + 4 : at + 8], order)
+        part = data[at:end]
+        if kind == _COMPRESSED:
+            part = zlib.decompressobj().decompress(part[8:], left + 1)
+        left -= len(part)
+        MAT_BYTES.check(MAT_BYTES.value - left)
+        parts.append(part)
+        at = end
+    return io.BytesIO(b''.join(parts))
 
 
 def read_test_clips(path: Path) -> list[str]:

@@ -5,6 +5,7 @@ import io
 import numpy as np
 from PIL import Image
 
+from ..frame_files import open_image
 from .frames import unreadable
 
 VOID = 255
@@ -36,7 +37,7 @@ def read_mask(path: str) -> tuple[np.ndarray, bool]:
         ValueError: if it is a colour image.
     """
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             mode, values = image.mode, np.array(image)
     except (OSError, SyntaxError, ValueError) as error:
         raise unreadable(path, error) from error

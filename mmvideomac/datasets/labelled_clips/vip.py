@@ -8,7 +8,7 @@ from mmengine.logging import print_log
 
 from mmvideomac.registry import DATASETS
 
-from .clip_dataset import ClipDataset, check_sizes, images_by_name, read_list
+from .clip_dataset import ClipDataset, check_sizes, read_list
 from .masks import VOID, load_mask, read_mask
 
 CLASSES = (
@@ -66,8 +66,8 @@ class VIPDataset(ClipDataset):
         return [self._find(name) for name in read_list(self.list_file)]
 
     def _find(self, video: str) -> dict:
-        frames = images_by_name(self.frame_root / video, self.list_file)
-        labels = images_by_name(self.label_root / video, self.list_file)
+        frames = self.find_images(self.frame_root, video, self.list_file)
+        labels = self.find_images(self.label_root, video, self.list_file)
         if missing := [path for name, path in labels.items() if name not in frames]:
             raise ValueError(
                 f'video {video}: {len(missing)} of {len(labels)} category maps have no frame of '

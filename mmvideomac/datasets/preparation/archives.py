@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
-import lzma
 import shutil
 import tarfile
 import zipfile
-import zlib
-from collections.abc import Iterator
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from mmvideomac.utils.errors import UserError
 from mmvideomac.utils.progress import progress
+from mmvideomac.utils.untrusted import path_below
 
 from .download import require_space
-
-_DAMAGED = (
-    zipfile.BadZipFile,
-    tarfile.ReadError,
-    EOFError,
-    zlib.error,
-    gzip.BadGzipFile,
-    lzma.LZMAError,
-)
 
 
 def unpack(archive: Path, folder: Path) -> None:
@@ -50,7 +41,11 @@ def unpack(archive: Path, folder: Path) -> None:
                 f'{archive} is no zip or tar archive, or was cut (another kind can be unpacked by '
                 'hand, and looked at with --check)'
             )
-    except _DAMAGED as error:
+    except UserError:
+        raise
+    except Exception as error:  # whatever the unpackers trip over; a link to itself recurses
+        if isinstance(error, OSError) and not isinstance(error, gzip.BadGzipFile):
+            raise
         raise UserError(f'{archive} is damaged ({error})') from error
 
 
@@ -59,12 +54,10 @@ def _unpack_zip(archive: Path, folder: Path) -> None:
         members = file.infolist()
         for member in members:
             path = member.filename
-            if (
-                '..' in PurePosixPath(path).parts + PureWindowsPath(path).parts
-                or PurePosixPath(path).is_absolute()
-                or PureWindowsPath(path).anchor
-            ):
-                raise _outside(archive, path)
+            try:
+                path_below(folder, path)
+            except ValueError as error:
+                raise _outside(archive, path) from error
             if member.flag_bits & 1:
                 raise UserError(f'{archive} is encrypted: it has to be unpacked by hand')
         require_space(folder, sum(member.file_size for member in members), archive.name)
@@ -77,14 +70,27 @@ def _unpack_tar(archive: Path, folder: Path) -> None:
         raise OSError('this Python unpacks no tar file safely: 3.10.12, 3.11.4 or later does')
     # How much comes out is known only after reading all of it. Images and videos do not shrink.
     require_space(folder, archive.stat().st_size, archive.name)
+    room = shutil.disk_usage(folder).free
     with tarfile.open(archive) as file:
         try:
             members = progress(file, what=f'unpacking {archive.name}', unit='file')
+            members = _fitting(members, room, archive)
             file.extractall(folder, members=members, filter='data')
             while file.fileobj.read(2**20):  # to the checksum, which comes last
                 pass
         except tarfile.FilterError as error:
             raise _outside(archive, error.tarinfo.name) from error
+
+
+def _fitting(
+    members: Iterable[tarfile.TarInfo], room: int, archive: Path
+) -> Iterator[tarfile.TarInfo]:
+    """Members, each checked to fit on the disk with those before it, before it is written."""
+    for member in members:
+        room -= member.size
+        if room < 0:
+            raise OSError(errno.ENOSPC, f'{archive} unpacks to more than the disk has room for')
+        yield member
 
 
 def _outside(archive: Path, member: str) -> UserError:

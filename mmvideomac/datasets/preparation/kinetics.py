@@ -9,6 +9,7 @@ import numpy as np
 
 from mmvideomac.utils.errors import UserError
 from mmvideomac.utils.files import write_file
+from mmvideomac.utils.untrusted import read_text
 
 from ..video_index import find_videos
 from ..video_list import select_videos
@@ -105,7 +106,7 @@ def read_index(path: Path) -> list[Archive]:
         UserError: if a line is no address of an archive.
     """
     archives = []
-    for line in path.read_text(encoding='utf-8').split('\n'):
+    for line in read_text(path).split('\n'):
         if not (line := line.strip()):
             continue
         name = PurePosixPath(urlsplit(line).path).name

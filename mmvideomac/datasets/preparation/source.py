@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import textwrap
 from abc import ABC, abstractmethod
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from mmvideomac.utils.errors import UserError
 from mmvideomac.utils.files import write_json
+from mmvideomac.utils.untrusted import read_json
 
 from .archives import find_folder, merge, unpack
 from .download import RemoteFile, digest_of, download, verify
@@ -57,9 +57,10 @@ class Workspace:
     def note(self, name: str) -> dict:
         """What is noted of an archive; empty if nothing is."""
         try:
-            return json.loads(self._note_file(name).read_text(encoding='utf-8'))
+            note = read_json(self._note_file(name))
         except (FileNotFoundError, ValueError):
             return {}
+        return note if isinstance(note, dict) and isinstance(note.get('files', {}), dict) else {}
 
     def installed(self) -> list[str]:
         """Names of the archives that were unpacked into their place."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+
+from mmvideomac.utils.untrusted import path_below, read_json
 
 from ..video_index import find_videos
 from ..video_list import select_videos
@@ -66,9 +67,9 @@ class YouTubeVOS(Source):
         """Frames and masks that ``meta.json`` names and that are missing."""
         train = folder / 'train'
         try:
-            videos = json.loads((train / 'meta.json').read_text(encoding='utf-8'))['videos']
+            videos = read_json(train / 'meta.json')['videos']
             frames = [
-                f'{video}/{frame}'
+                str(path_below('', f'{video}/{frame}'))
                 for video, info in videos.items()
                 for frame in sorted({f for o in info['objects'].values() for f in o['frames']})
             ]

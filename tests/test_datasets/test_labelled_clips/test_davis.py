@@ -221,3 +221,25 @@ def test_the_real_sequences():
     assert sum(len(s.frame_paths) for s in samples.values()) == 815
     girls = DAVISDataset(real_data('davis'), split='val_240p', resolution='240p')[0]
     assert girls['data_samples'].object_ids == list(range(1, 8))
+
+
+@pytest.mark.parametrize('name', ['../480p/swan', '/etc', 'a\\..\\..\\b'])
+def test_a_list_does_not_lead_out_of_the_data(root, name):
+    (root / 'ImageSets/2017/val.txt').write_text(name)
+    with pytest.raises(ValueError, match=r'val\.txt: .* is no name of a file below'):
+        DAVISDataset(str(root))
+
+
+def test_links_can_be_refused(root, tmp_path):
+    folder = root / 'JPEGImages/480p/swan'
+    folder.rename(tmp_path / 'elsewhere')
+    folder.symlink_to(tmp_path / 'elsewhere')
+    assert len(DAVISDataset(str(root))) == 2
+    with pytest.raises(ValueError, match=r'outside .*davis'):
+        DAVISDataset(str(root), follow_symlinks=False)
+
+
+def test_too_many_objects(root, monkeypatch):
+    monkeypatch.setenv('MMVIDEOMAC_MAX_OBJECTS', '1')
+    with pytest.raises(ValueError, match=r'00000\.png: 2 objects .* MMVIDEOMAC_MAX_OBJECTS'):
+        DAVISDataset(str(root))

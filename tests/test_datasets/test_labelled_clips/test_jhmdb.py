@@ -3,6 +3,7 @@ import pytest
 from scipy.io import savemat
 
 from mmvideomac.datasets.labelled_clips import JHMDBDataset
+from mmvideomac.datasets.labelled_clips.jhmdb import load_joints
 from mmvideomac.registry import DATASETS
 from tests.test_datasets.helpers import real_data
 
@@ -125,3 +126,19 @@ def test_the_real_lists(tmp_path):
     dataset.load_data_list()
     assert len(found) == len(set(found)) == 268  # as published
     assert all(not name.endswith('.avi') for name in found)
+
+
+def test_joints_that_unpack_to_more_than_memory(tmp_path, monkeypatch):
+    monkeypatch.setenv('MMVIDEOMAC_MAX_MAT_BYTES', str(2**20))
+    path = tmp_path / 'a.mat'
+    savemat(path, dict(other=np.zeros(2**20), pos_img=np.ones((2, 15, 3))), do_compression=True)
+    with pytest.raises(ValueError, match=r'a\.mat cannot be read .*bytes of MATLAB data'):
+        load_joints(path)
+    monkeypatch.setenv('MMVIDEOMAC_MAX_MAT_BYTES', str(2**24))
+    assert load_joints(path).shape == (2, 15, 3)
+
+
+def test_joints_that_are_no_numbers(tmp_path):
+    savemat(tmp_path / 'a.mat', dict(pos_img='a' * 30))
+    with pytest.raises(ValueError, match='pos_img is of type char'):
+        load_joints(tmp_path / 'a.mat')

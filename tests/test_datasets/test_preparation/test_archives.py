@@ -119,3 +119,25 @@ def test_merge(content, tmp_path):
     assert files(target) == ['a/1.txt', 'a/mine.txt', 'b/2.txt']
     assert (target / 'a/1.txt').read_text() == 'top/a/1.txt'
     assert not (content / 'top').exists()
+
+
+def test_a_hard_link_to_itself(tmp_path):
+    """Python's tarfile would follow it for ever."""
+    with tarfile.open(tmp_path / 'a.tar', 'w') as file:
+        member = tarfile.TarInfo('a')
+        member.type, member.linkname = tarfile.LNKTYPE, 'a'
+        file.addfile(member)
+    with pytest.raises(UserError, match='is damaged'):
+        unpack(tmp_path / 'a.tar', tmp_path / 'out')
+
+
+def test_a_tar_that_unpacks_to_more_than_the_disk(tmp_path):
+    """A member of a terabyte; nothing of it is written."""
+    with tarfile.open(tmp_path / 'a.tar.gz', 'w:gz') as file:
+        member = tarfile.TarInfo('a')
+        member.size = 2**60
+        file.fileobj.write(member.tobuf())
+        file.fileobj.write(bytes(2**20))
+    with pytest.raises(OSError, match='more than the disk has room for'):
+        unpack(tmp_path / 'a.tar.gz', tmp_path / 'out')
+    assert not files(tmp_path / 'out')
