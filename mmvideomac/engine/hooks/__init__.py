@@ -6,6 +6,7 @@ from .finetune_check_hooks import ClassCountCheckHook, PretrainedCheckHook
 from .logging_hooks import PropagationProgressHook, ThroughputHook
 from .preemption_hook import PreemptionHook
 from .reconstruction_hook import ReconstructionHook
+from .replaced_samples_hook import ReplacedSamplesHook
 from .reproducibility_hook import ReproducibilityHook
 from .sync_running_stats_hook import SyncRunningStatsHook
 
@@ -18,6 +19,7 @@ __all__ = [
     'PretrainedCheckHook',
     'PropagationProgressHook',
     'ReconstructionHook',
+    'ReplacedSamplesHook',
     'ReproducibilityHook',
     'SyncRunningStatsHook',
     'ThroughputHook',
