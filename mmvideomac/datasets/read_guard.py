@@ -56,7 +56,8 @@ class ReadGuard:
     """Tells broken files from outages of the storage, and waits the latter out.
 
     A decoder that fails does not say why. Its file is then read through plainly, which shows
-    errors of the storage, and decoded once more, in case they have just passed.
+    errors of the storage, and decoded once more, in case they have just passed. Of a file known
+    to be broken the beginning is read, and no more.
 
     Args:
         roots: Data roots. One that is gone or empty is an outage (a mount that was lost).
@@ -70,6 +71,7 @@ class ReadGuard:
         self.timeout = timeout
         self.patience = patience
         self.beats: WorkerBeats | None = None
+        self._broken = set()
         self._given_up = set()
 
     def attempt(self, read: Callable[[], T], sample: int, path_of: Callable[[int], str]) -> T:
@@ -103,12 +105,13 @@ class ReadGuard:
             except VideoReadError as error:
                 if reason := self.examine(error):
                     raise StorageOutage(error.path, reason) from error
-                if is_last:
+                if is_last or error.path in self._broken:
+                    self._broken.add(error.path)
                     raise
 
     def examine(self, error: VideoReadError) -> str | None:
         """Note the kind of an error; tell what is wrong with the storage if that is at fault."""
-        found = _storage_error(error)
+        found = _storage_error(error, only_begin=error.path in self._broken)
         if found is not None:
             missing = isinstance(found, FileNotFoundError | NotADirectoryError)
             error.kind = 'missing' if missing else 'unreadable'
@@ -163,7 +166,7 @@ class ReadGuard:
             raise SystemExit('the process that this worker reads for is gone')
 
 
-def _storage_error(error: VideoReadError) -> OSError | None:
+def _storage_error(error: VideoReadError, only_begin: bool) -> OSError | None:
     """The error of the storage behind that of a decoder, if there is one."""
     cause = error.__cause__
     while cause is not None:
@@ -175,7 +178,7 @@ def _storage_error(error: VideoReadError) -> OSError | None:
             os.listdir(error.path)
         else:
             with open(error.path, 'rb', buffering=0) as file:
-                while file.read(2**20):
+                while file.read(2**20) and not only_begin:
                     pass
     except OSError as found:
         return found

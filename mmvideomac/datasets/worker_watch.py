@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
 import time
 from collections.abc import Iterator
-from multiprocessing import active_children
 from pathlib import Path
 
 import torch
@@ -62,24 +62,23 @@ class WatchedBatches:
 
     A worker gives up a sample that takes longer than the ``sample_timeout`` of the dataset,
     unless it hangs where no Python runs, or was stopped. If no worker has begun or ended
-    anything for twice that time, they are ended, and an error tells what each was at. So
+    anything for twice that time, they are killed, and an error tells what each was at. So
     samples that are given up, however many, never raise it.
 
-    Only loaders of a :class:`~mmvideomac.datasets.FramePairDataset` with workers are watched,
-    and not if they have a ``timeout`` of their own.
+    A thread watches them: torch's ``timeout`` does not cover all waits of a loader, such as
+    that for the memory of a tensor from a worker which was stopped meanwhile.
 
-    Args:
-        loader: Its ``timeout`` becomes how often torch lets us look.
+    Only loaders of a :class:`~mmvideomac.datasets.FramePairDataset` with workers are watched.
     """
 
     def __init__(self, loader: DataLoader) -> None:
         self.loader = loader
         limit = getattr(loader.dataset, 'sample_timeout', None)
         self._beats = None
-        if limit is not None and loader.num_workers and not loader.timeout:
+        if limit is not None and loader.num_workers:
             self._seconds = 2 * limit
             self._beats = loader.dataset.guard.beats = WorkerBeats(loader.num_workers)
-            loader.timeout = min(5.0, limit / 2)
+        self._waiting_since = self._hung = None
 
     def __iter__(self) -> Iterator:
         """Batches.
@@ -90,28 +89,53 @@ class WatchedBatches:
         if self._beats is None:
             yield from self.loader
             return
-        batches, start = iter(self.loader), time.monotonic()
-        while True:
-            try:
-                batch = next(batches)
-            except StopIteration:
-                return
-            except UserError as error:  # torch adds the traceback of the worker
-                raise UserError(str(error).rpartition('UserError: ')[2].strip()) from error
-            except RuntimeError as error:
-                if 'DataLoader worker' in str(error):  # it has died
-                    raise UserError(
-                        f'{str(error).rstrip(". ")}: {self._describe()} Mostly the system ends '
-                        'workers for lack of memory: fewer of them (num_workers) take less.'
-                    ) from error
-                if not str(error).startswith('DataLoader timed out'):
+        batches, over = iter(self.loader), threading.Event()
+        # After the workers were forked, who had better not inherit it.
+        threading.Thread(target=self._watch, args=(over,), daemon=True).start()
+        try:
+            while True:
+                self._waiting_since = time.monotonic()
+                try:
+                    batch = next(batches)
+                except StopIteration:
+                    return
+                except Exception as error:
+                    self._explain(error)
                     raise
-                latest = max(start, *(at for *_, at in self._beats.read()))
-                if time.monotonic() - latest > self._seconds:
-                    raise self._end() from error
+                self._waiting_since = None
+                yield batch
+        finally:
+            over.set()
+
+    def _watch(self, over: threading.Event) -> None:
+        while not over.wait(min(5.0, self._seconds / 4)):
+            since, workers = self._waiting_since, self._beats.read()
+            if since is None:
                 continue
-            yield batch
-            start = time.monotonic()
+            latest = max(since, *(at for *_, at in workers))
+            if time.monotonic() - latest > self._seconds:
+                self._hung = self._describe()
+                for pid in (pid for pid, *_ in workers if pid):
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)  # a stopped one is deaf to all else
+                return
+
+    def _explain(self, error: Exception) -> None:
+        """Raise an error that tells more, if there is more to tell."""
+        if self._hung:
+            raise UserError(
+                f'no worker of the loader made progress for {self._seconds:g} s: {self._hung} '
+                'Look at the storage (a read that waits in the kernel cannot be given up) and at '
+                'that file, or raise sample_timeout of the data set if samples take so long; '
+                'then run the same command with --resume.'
+            ) from error
+        if isinstance(error, UserError):  # torch adds the traceback of the worker
+            raise UserError(str(error).rpartition('UserError: ')[2].strip()) from error
+        if isinstance(error, RuntimeError) and 'DataLoader worker' in str(error):
+            raise UserError(
+                f'{str(error).rstrip(". ")}: {self._describe()} Mostly the system ends workers '
+                'for lack of memory: fewer of them (num_workers) take less.'
+            ) from error
 
     def _describe(self) -> str:
         workers, now = [], time.monotonic()
@@ -125,16 +149,6 @@ class WatchedBatches:
             )
         return '; '.join(workers) + '.'
 
-    def _end(self) -> UserError:
-        error = UserError(
-            f'no worker of the loader made progress for {self._seconds:g} s: {self._describe()} '
-            'Look at the storage (a read that waits in the kernel cannot be given up) and at that '
-            'file, or raise sample_timeout of the data set if samples take so long; then run the '
-            'same command with --resume.'
-        )
-        _kill({pid for pid, *_ in self._beats.read()})
-        return error
-
 
 def _state(pid: int) -> str:
     try:
@@ -142,16 +156,3 @@ def _state(pid: int) -> str:
     except OSError:
         return 'dead or of an unknown state'
     return _STATES.get(fields[0], fields[0])
-
-
-def _kill(pids: set[int]) -> None:
-    """End workers that may be deaf to all else, and for which Python would wait at its exit."""
-    main = threading.current_thread() is threading.main_thread()
-    if main:  # torch raises an error of its own for every worker that dies
-        previous = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    for child in active_children():
-        if child.pid in pids:
-            child.kill()
-            child.join(5)
-    if main:
-        signal.signal(signal.SIGCHLD, previous)
