@@ -14,6 +14,7 @@ default_hooks = dict(
     checkpoint=dict(type='AtomicCheckpointHook', interval=1, max_keep_ckpts=3, minutes=30),
     reproducibility=dict(type='ReproducibilityHook'),
     running_stats=dict(type='SyncRunningStatsHook'),
+    replaced=dict(type='ReplacedSamplesHook'),
     throughput=dict(type='ThroughputHook'),
     nonfinite_step=dict(type='NonFiniteStepHook'),
     preemption=dict(type='PreemptionHook'),

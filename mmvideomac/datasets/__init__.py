@@ -13,6 +13,7 @@ from .video_index import VideoFile, VideoIndex, find_videos
 from .video_list import select_videos, write_video_list
 from .video_readers import DecordReader, FrameFolderReader, VideoInfo, VideoReadError
 from .video_subset import write_subset
+from .worker_watch import WatchedBatches
 
 __all__ = [
     'AllPairs',
@@ -37,6 +38,7 @@ __all__ = [
     'VideoIndex',
     'VideoInfo',
     'VideoReadError',
+    'WatchedBatches',
     'extract_frames',
     'find_videos',
     'load_frame',

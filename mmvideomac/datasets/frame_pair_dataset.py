@@ -1,10 +1,12 @@
 """Pairs of frames of unlabelled videos."""
 
+import copy
 import hashlib
 import json
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from mmvideomac.utils.errors import UserError
 
 from .base import BaseDataset
 from .randomness import derive_seeds, seeded
+from .read_guard import ReadGuard, StorageOutage
 from .samplers import SampleKey
 from .video_index import VideoIndex, find_videos
 from .video_list import select_videos
@@ -43,10 +46,13 @@ class FramePairDataset(BaseDataset):
         sample_seed    int in [0, 2**63), for what the model draws (the mask)
         sample_idx     index in the dataset
         ori_shape, img_shape  (H, W)
+        replaced       only of a sample in the place of another: (path, kind, reason) of the
+                       :class:`~mmvideomac.datasets.VideoReadError` of that one
 
-    A video that cannot be decoded in training, or has frames of several sizes, is
-    named once per process in the log, and another sample takes its place (which one
-    also depends only on seed, epoch and index).
+    A video that cannot be decoded in training, or has frames of several sizes, is named in
+    the log, and another sample takes its place (which one also depends only on seed, epoch
+    and index). While the storage is away nothing is replaced: the same sample is read again.
+    See :class:`~mmvideomac.datasets.read_guard.ReadGuard`.
 
     Args:
         data_root: Folder of videos, or several, or a single video file.
@@ -63,6 +69,12 @@ class FramePairDataset(BaseDataset):
             frames=dict(type='FrameFolderReader'))``, or one of the two.
         test_mode: True raises at an undecodable video instead of replacing it.
         follow_symlinks: Whether symbolic links may lead out of ``data_root``.
+        sample_timeout: Seconds after which a sample that does not come is given up and
+            replaced; training ends with an error if the workers hang so that they cannot, for
+            twice as long. None: no limit.
+        outage_patience: Seconds that an outage of the storage (an input/output error, a host
+            that does not answer, a data root that is gone) is waited out before it is an error.
+            Other processes of a distributed run wait as long: their time limit must be longer.
         **kwargs: ``metainfo``, ``indices`` (use the first videos only),
             ``serialize_data`` and ``lazy_init`` of mmengine's ``BaseDataset``,
             whose "data list" has one entry per video here.
@@ -71,6 +83,7 @@ class FramePairDataset(BaseDataset):
         FileNotFoundError: if ``data_root`` or ``ann_file`` does not exist.
         ValueError: if no video is found, readable, or longer than the gap, or a
             name in ``ann_file`` is unknown.
+        UserError: if several videos cannot be read because of the storage.
     """
 
     #: Samples tried before a series of undecodable ones becomes an error.
@@ -86,8 +99,14 @@ class FramePairDataset(BaseDataset):
         readers: dict | None = None,
         test_mode: bool = False,
         follow_symlinks: bool = True,
+        sample_timeout: float | None = 300.0,
+        outage_patience: float = 600.0,
         **kwargs,
     ) -> None:
+        if sample_timeout is not None and sample_timeout <= 0:
+            raise ValueError(f'sample_timeout must be above 0 s, or None, not {sample_timeout}')
+        if outage_patience < 0:
+            raise ValueError(f'outage_patience must be at least 0 s, not {outage_patience}')
         sampling = sampling or dict(type='all_pairs')
         if TASK_UTILS.get(sampling.get('type', '')) is None:
             raise ValueError(
@@ -101,6 +120,11 @@ class FramePairDataset(BaseDataset):
         }
         self.exclude = set(exclude)
         self.follow_symlinks = follow_symlinks
+        self.sample_timeout = sample_timeout
+        self.outage_patience = outage_patience
+        #: Whether to name a broken file, once per process. ``ReplacedSamplesHook`` does it for
+        #: all workers and processes.
+        self.warn_of_replaced = True
         self._reported = set()
         super().__init__(
             ann_file=ann_file,
@@ -119,6 +143,7 @@ class FramePairDataset(BaseDataset):
         self._roots = [os.fspath(r) for r in ([self.data_root] if alone else self.data_root)]
         if not self._roots or not all(self._roots):
             raise ValueError('data_root is empty: name the folder that holds the videos')
+        self.guard = ReadGuard(self._roots, self.sample_timeout, self.outage_patience)
         places = [os.path.join(root, self.ann_file) for root in self._roots]
         self.ann_file = self.ann_file and next(filter(os.path.isfile, places), self.ann_file)
 
@@ -141,17 +166,25 @@ class FramePairDataset(BaseDataset):
             keep = set(select_videos(everything, self.ann_file))
             found = {root: [v for v in videos if v in keep] for root, videos in found.items()}
 
-        data_list, unreadable, unordered = [], [], []
+        data_list, unreadable, unordered, outages = [], [], [], []
         for root, videos in found.items():
             infos = VideoIndex(root, self.readers).probe(videos)
             for video in videos:
                 info = infos[video.name]
                 if isinstance(info, VideoReadError):
                     unreadable.append(f'{info.path} ({info.reason})')
+                    if reason := self.guard.examine(info):
+                        outages.append(f'{info.path}: {reason}')
                     continue
                 if not video.numbered:
                     unordered.append(video.path)
                 data_list.append(dict(path=video.path, reader=video.reader, **info._asdict()))
+        if len(outages) > 1:  # a single one is left out
+            raise UserError(
+                f'the storage fails for {len(outages)} of {len(data_list) + len(unreadable)} '
+                f'videos: {_first(outages)}. Start again once it answers; what it holds would '
+                'be left out.'
+            )
         if unreadable:
             _warn(
                 f'{len(unreadable)} of {len(data_list) + len(unreadable)} videos cannot be read '
@@ -296,36 +329,74 @@ class FramePairDataset(BaseDataset):
         """The sample of a key; a plain index stands for seed 0 and epoch 0.
 
         Raises:
-            UserError: if ``MAX_ATTEMPTS`` samples in a row cannot be decoded.
+            UserError: if ``MAX_ATTEMPTS`` samples in a row cannot be decoded, or the storage
+                is away for longer than ``outage_patience``.
             VideoReadError: in test mode, if this one cannot.
         """
         if not isinstance(key, SampleKey):
             key = SampleKey(0, 0, int(key) + len(self) * (key < 0))
         if not 0 <= key.index < len(self):
             raise IndexError(f'sample {key.index} of a dataset of {len(self)}')
+        return self.guard.wait_out(self._draw, key)
+
+    def _draw(self, key: SampleKey) -> dict:
+        """The sample of a key, or the first of its successors that can be read."""
         index, errors = key.index, []
         for attempt in range(self.MAX_ATTEMPTS):
-            transform_seed, sample_seed, frames_seed = derive_seeds(*key, attempt)
+            seeds = derive_seeds(*key, attempt)
             if attempt:
-                index = sample_seed % len(self)
+                index = seeds[1] % len(self)
             try:
-                with seeded(frames_seed):
-                    results = self._read(index)
-                with seeded(transform_seed):
-                    return self.pipeline(dict(results, sample_seed=sample_seed))
+                make = partial(self._make, index, *seeds, errors)
+                return self.guard.attempt(make, index, self.path_of)
             except VideoReadError as error:
                 if self.test_mode:
                     raise
                 errors.append(error)
-                self._report(error)
+                self._handle(errors)
         raise UserError(
             f'{len(errors)} samples in a row cannot be decoded, the last because of {errors[-1]} '
             'Check that the data are complete and the disk is there.'
         )
 
+    def _make(
+        self,
+        index: int,
+        transform_seed: int,
+        sample_seed: int,
+        frames_seed: int,
+        errors: Sequence[VideoReadError],
+    ) -> dict:
+        with seeded(frames_seed):
+            results = self._read(index)
+        results['sample_seed'] = sample_seed
+        if errors:
+            results['replaced'] = errors[0].path, errors[0].kind, errors[0].reason
+        with seeded(transform_seed):
+            return self.pipeline(results)
+
+    def _handle(self, errors: Sequence[VideoReadError]) -> None:
+        """Name the last file that could not be read.
+
+        Raises:
+            StorageOutage: if so many different ones at once are the fault of the storage.
+        """
+        error = errors[-1]
+        if error.kind == 'timeout':
+            # Where it was interrupted nobody knows; copies begin afresh.
+            self.readers = copy.deepcopy(self.readers)
+            _warn(f'a sample is given up, and another one takes its place: {error}')
+        elif self.warn_of_replaced and error.path not in self._reported:
+            self._reported.add(error.path)
+            _warn(f'another sample takes the place of one that cannot be decoded: {error}')
+        hung = {error.path for error in errors if error.kind == 'timeout'}
+        by_storage = all(e.kind in ('missing', 'unreadable', 'timeout') for e in errors)
+        if len(hung) > 1 or (by_storage and len(errors) == self.MAX_ATTEMPTS):
+            raise StorageOutage(error.path, error.reason) from error
+
     def _read(self, index: int) -> dict:
         """The chosen frames of a sample."""
-        video = int(np.searchsorted(self._ends, index, side='right'))
+        video = self._video_of(index)
         number = index - (int(self._ends[video - 1]) if video else 0)
         info = self.get_data_info(video)
         chosen = self.sampling.draw(number, info['num_frames'], info['fps'])
@@ -340,10 +411,12 @@ class FramePairDataset(BaseDataset):
             img_shape=shape,
         )
 
-    def _report(self, error: VideoReadError) -> None:
-        if error.path not in self._reported:
-            self._reported.add(error.path)
-            _warn(f'another sample takes the place of one that cannot be decoded: {error}')
+    def _video_of(self, index: int) -> int:
+        return int(np.searchsorted(self._ends, index, side='right'))
+
+    def path_of(self, index: int) -> str:
+        """Path of the video of a sample."""
+        return self.get_data_info(self._video_of(index))['path']
 
 
 def _warn(message: str) -> None:

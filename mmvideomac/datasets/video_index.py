@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import NamedTuple
 
@@ -90,11 +90,13 @@ def find_videos(root: str, follow_symlinks: bool = True) -> list[VideoFile]:
                 refuse_links_out(entry.path, root)
             if is_image(entry.name):
                 images.append(entry.name)
-            elif entry.is_dir():
+            elif _leads_to(entry.is_dir):
                 if not entry.name.startswith('Annotations'):
                     pending.append(child)
-            elif entry.name.lower().endswith(VIDEO_EXTENSIONS) and entry.is_file():
-                videos.append(VideoFile(entry.path, child, 'video', _signature(entry.stat())))
+            elif entry.name.lower().endswith(VIDEO_EXTENSIONS):
+                # A link that leads nowhere is a video that cannot be read.
+                signature = _signature(entry.stat()) if _leads_to(entry.is_file) else (0, 0)
+                videos.append(VideoFile(entry.path, child, 'video', signature))
         if images:
             signature = len(images), changed_ns
             numbered = all(any(c.isdecimal() for c in os.path.splitext(i)[0]) for i in images)
@@ -217,6 +219,14 @@ def _is_entry(entry: object) -> bool:
             known = isinstance(fps, int | float) and 0 < fps < float('inf')
             return min(frames, height, width) > 0 and (fps is None or known)
     return False
+
+
+def _leads_to(kind: Callable[[], bool]) -> bool:
+    """``is_dir`` or ``is_file`` of an entry; of links in a circle they raise."""
+    try:
+        return kind()
+    except OSError:
+        return False
 
 
 def _signature(stat: os.stat_result) -> tuple[int, int]:

@@ -27,6 +27,9 @@ from .frame_memory import FrameMemory
 
 VIDEO_EXTENSIONS = ('.mp4', '.mkv', '.webm', '.avi', '.mov', '.m4v')
 
+#: What Pillow raises for files that are missing, cut, corrupt or too large.
+_IMAGE_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+
 
 class VideoInfo(NamedTuple):
     """What a video holds: frames, their size in pixels, and frames per second if known."""
@@ -44,13 +47,17 @@ class VideoReadError(UserError):
         path: The file or folder.
         reason: What is wrong with it.
         advice: What to do about it.
+        kind: By which failures are counted: ``'undecodable'``, ``'missing'``, ``'unreadable'``
+            (the system does not let it be read), ``'changed'`` (not what it was at the start),
+            ``'timeout'``.
     """
 
-    def __init__(self, path: str, reason: str, advice: str) -> None:
-        super().__init__(path, reason, advice)  # all of them, that it can be pickled
+    def __init__(self, path: str, reason: str, advice: str, kind: str = 'undecodable') -> None:
+        super().__init__(path, reason, advice, kind)  # all of them, that it can be pickled
         self.path = path
         self.reason = reason
         self.advice = advice
+        self.kind = kind
 
     def __str__(self) -> str:
         return f'{self.path}: {self.reason}. {self.advice}.'
@@ -91,7 +98,7 @@ class FrameFolderReader:
         try:
             with open_image(os.path.join(path, names[0])) as image:
                 width, height = image.size
-        except (OSError, SyntaxError, ValueError) as error:
+        except _IMAGE_ERRORS as error:
             raise _bad_frame(path, names[0], error) from error
         try:
             fps = read_note(path).get('fps')
@@ -115,7 +122,7 @@ class FrameFolderReader:
             name = os.fsdecode(names[index])
             try:
                 frame = self._decode(os.path.join(path, name))
-            except (OSError, SyntaxError, ValueError) as error:
+            except _IMAGE_ERRORS as error:
                 raise _bad_frame(path, name, error) from error
             if frames and frame.shape != frames[0].shape:
                 (height, width, _), (first_height, first_width, _) = frame.shape, frames[0].shape
@@ -159,7 +166,9 @@ class FrameFolderReader:
         except OSError as error:
             raise VideoReadError(path, _first_line(error), 'Check the folder') from error
         if not len(names):
-            raise VideoReadError(path, 'the folder holds no image', 'Remove it or fill it')
+            raise VideoReadError(
+                path, 'the folder holds no image', 'Remove it or fill it', kind='missing'
+            )
         return names
 
 
@@ -267,7 +276,8 @@ def _first_line(error: Exception) -> str:
 
 def _missing_frame(path: str, index: int, num_frames: int) -> VideoReadError:
     reason = f'frame {index} does not exist, the video has {num_frames} (from 0)'
-    return VideoReadError(path, reason, 'If it changed since the start, start again')
+    advice = 'If it changed since the start, put it back or start again'
+    return VideoReadError(path, reason, advice, kind='changed')
 
 
 def _bad_frame(folder: str, name: str, error: Exception) -> VideoReadError:

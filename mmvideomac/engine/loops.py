@@ -11,7 +11,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner, ValLoop
 from mmpretrain.structures import DataSample
 from torch.utils.data import DataLoader
 
-from mmvideomac.datasets import VideoReadError
+from mmvideomac.datasets import VideoReadError, WatchedBatches
 from mmvideomac.evaluation import LabelPropagation
 from mmvideomac.models.wrappers import unwrap_model
 from mmvideomac.registry import LOOPS, MODELS
@@ -30,7 +30,8 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     iteration, so any checkpoint will do, whether written at the end of an epoch or
     inside it. The sampler must have a method ``start_batch(consumed)``, as
     :class:`mmvideomac.datasets.EpochSampler` has; consumed samples are then
-    never decoded again.
+    never decoded again. Workers of the loader that hang end the training, see
+    :class:`mmvideomac.datasets.WatchedBatches`.
 
     Args:
         runner: The runner.
@@ -47,6 +48,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         self, runner: Runner, dataloader: DataLoader | dict, max_epochs: int, **kwargs
     ) -> None:
         super().__init__(runner, dataloader, max_epochs, **kwargs)
+        self._batches = WatchedBatches(self.dataloader)
         self._check_epoch_length()
         count_schedules_in_optim_steps(runner, len(self.dataloader))
 
@@ -57,7 +59,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         consumed = self._iter - self._epoch * len(self.dataloader)
         if consumed:
             self._skip(consumed)
-        for batch_idx, data_batch in enumerate(self.dataloader, start=consumed):
+        for batch_idx, data_batch in enumerate(self._batches, start=consumed):
             self.run_iter(batch_idx, data_batch)
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1

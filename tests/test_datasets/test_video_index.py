@@ -86,9 +86,17 @@ class TestFindVideos:
         make_frames(root / '.trash' / 'v', 4)
         (root / '._clip.mp4').write_bytes(b'resource fork')
         (root / 'readme.txt').write_bytes(b'')
-        (root / 'dangling.mp4').symlink_to(root / 'nothing.mp4')
         (root / 'folder.mp4').mkdir()
+        (root / 'loop').symlink_to('loop')
         assert len(names(root)) == 4
+
+    def test_videos_that_are_links_to_nowhere_are_unreadable(self, root):
+        (root / 'dangling.mp4').symlink_to(root / 'nothing.mp4')
+        (root / 'loop.mp4').symlink_to('loop.mp4')
+        links = [v for v in find_videos(str(root)) if os.path.islink(v.path)]
+        results = VideoIndex(str(root), dict(video=DecordReader())).probe(links)
+        assert results.keys() == {'dangling.mp4', 'loop.mp4'}
+        assert all(isinstance(error, VideoReadError) for error in results.values())
 
     def test_links_are_followed_once(self, root, tmp_path):
         make_frames(tmp_path / 'elsewhere' / 'linked', 2)

@@ -18,7 +18,8 @@ class PackFramePair(PackInputs):
 
     Args:
         meta_keys: Keys of the results that become meta information of the data
-            sample, where they exist. ``sample_seed`` drives the mask.
+            sample, where they exist. ``sample_seed`` drives the mask; ``replaced`` is always
+            one of them.
     """
 
     def __init__(
@@ -33,4 +34,4 @@ class PackFramePair(PackInputs):
             'flip',
         ),
     ) -> None:
-        super().__init__(input_key='frames', meta_keys=meta_keys)
+        super().__init__(input_key='frames', meta_keys=(*meta_keys, 'replaced'))

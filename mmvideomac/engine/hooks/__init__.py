@@ -7,6 +7,7 @@ from .logging_hooks import DeferredRuntimeInfoHook, PropagationProgressHook, Thr
 from .nonfinite_step_hook import NonFiniteStepHook
 from .preemption_hook import PreemptionHook
 from .reconstruction_hook import ReconstructionHook
+from .replaced_samples_hook import ReplacedSamplesHook
 from .reproducibility_hook import ReproducibilityHook
 from .sharded_checkpoint_hook import ShardedCheckpointHook
 from .sync_running_stats_hook import SyncRunningStatsHook
@@ -22,6 +23,7 @@ __all__ = [
     'PretrainedCheckHook',
     'PropagationProgressHook',
     'ReconstructionHook',
+    'ReplacedSamplesHook',
     'ReproducibilityHook',
     'ShardedCheckpointHook',
     'SyncRunningStatsHook',
