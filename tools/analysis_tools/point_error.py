@@ -80,6 +80,7 @@ def line(errors: np.ndarray) -> list[str]:
 
 
 def describe(size: InputSize) -> str:
+    """In a few words."""
     return f'short side {size.size}' if isinstance(size.size, int) else '{}x{}'.format(*size.size)
 
 
