@@ -113,6 +113,7 @@ def test_recipe_of_the_paper():
         ('videomac_cnxv1s_yt18', dict(type='SparseConvNeXt', arch='small')),
         ('videomac_cnxv1t_yt18', dict(type='SparseConvNeXt', arch='tiny')),
         ('videomac_quickstart_cpu', dict(type='SparseConvNeXtV2', arch='atto')),
+        ('videomac_cnxv2a_free_clips', dict(type='SparseConvNeXtV2', arch='atto')),
     ],
 )
 def test_encoders_are_those_of_the_names(name, backbone):

@@ -25,7 +25,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('name', choices=SOURCES)
     parser.add_argument('--folder', type=Path, help='of the set (default: that of the configs)')
     parser.add_argument(
-        '--from', type=Path, dest='given', metavar='FOLDER', help='with archives that you have'
+        '--from', type=Path, dest='given', metavar='FOLDER', help='with files that you have'
     )
     parser.add_argument(
         '--subset',
@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(source.describe(folder, args.subset))
     if args.show:
         return
-    source.require_archives(folder, args.given, args.subset)
+    source.require_parts(folder, args.given, args.subset)
     if not args.yes:
         confirm()
     source.prepare(folder, args.given, args.subset)

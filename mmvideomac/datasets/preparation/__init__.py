@@ -1,6 +1,7 @@
 """Public data sets, fetched into the layout that the configs expect: one file each."""
 
 from .davis import DAVIS2016, DAVIS2017
+from .free_clips import FreeClips
 from .jhmdb import JHMDB
 from .kinetics import Kinetics
 from .source import Source
@@ -15,6 +16,7 @@ SOURCES: dict[str, Source] = dict(
     vip=VIP(),
     jhmdb=JHMDB(),
     kinetics=Kinetics(),
+    free_clips=FreeClips(),
 )
 
 __all__ = ['SOURCES', 'Source']

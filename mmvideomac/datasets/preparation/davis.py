@@ -49,7 +49,7 @@ class DAVIS2017(DAVIS):
     page = 'https://davischallenge.org/davis2017/code.html'
     licence = 'CC BY 4.0, where the archive does not state otherwise for a sequence'
     terms = 'cite arXiv:1704.00675; SOURCES.md in the archive lists videos with terms of their own'
-    archives = (
+    parts = (
         Archive(
             'DAVIS-2017-trainval-480p.zip',
             'https://data.vision.ee.ethz.ch/csergi/share/davis/DAVIS-2017-trainval-480p.zip',
@@ -71,7 +71,7 @@ class DAVIS2016(DAVIS):
     page = 'https://davischallenge.org/davis2016/code.html'
     licence = 'see the archive; the same sequences are CC BY 4.0 in DAVIS-2017'
     terms = 'cite Perazzi et al., CVPR 2016'
-    archives = (
+    parts = (
         Archive(
             'DAVIS-data.zip',
             'https://graphics.ethz.ch/Downloads/Data/Davis/DAVIS-data.zip',

@@ -20,7 +20,7 @@ class JHMDB(Source):
     page = 'http://jhmdb.is.tue.mpg.de/dataset'
     licence = 'not known for the joints; the clips are from HMDB51, which is CC BY 4.0'
     terms = 'cite Jhuang et al., ICCV 2013'
-    archives = tuple(
+    parts = tuple(
         Archive(name, _FILES + name, entries=(folder,))
         for name, folder in (
             ('Rename_Images.tar.gz', 'Rename_Images'),

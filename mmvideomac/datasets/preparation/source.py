@@ -16,46 +16,74 @@ from mmvideomac.utils.untrusted import read_json
 from .archives import find_folder, merge, unpack
 from .download import RemoteFile, digest_of, download, verify
 
-#: Folder in that of a data set: archives on their way, and a note of each that was unpacked.
+#: Folder in that of a data set: files on their way, and a note of each that is in its place.
 DOWNLOADS = '.downloads'
 NOT_PUBLISHED = 'none published; that of the first time is noted, and compared from then on'
 
 
 @dataclass(frozen=True)
-class Archive(RemoteFile):
-    """An archive, and where what is in it goes.
+class Part(RemoteFile):
+    """A file of a data set, taken as it is.
 
     Attributes:
-        entries: What the folder in the archive that is to be taken holds directly. Empty: the
-            archive has no folders of its own.
-        to: Where that folder goes, below the folder of the data set.
+        to: The folder that it goes to, below that of the data set.
+    """
+
+    to: str = '.'
+
+    def extract(self, path: Path, staging: Path) -> Path:
+        """Lay out what goes to its place.
+
+        Args:
+            path: The file.
+            staging: Folder to do it in; what is there is removed first.
+
+        Returns:
+            The folder, in that one or it itself, that becomes :attr:`to`.
+        """
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir(parents=True)
+        shutil.copyfile(path, staging / self.name)
+        return staging
+
+
+@dataclass(frozen=True)
+class Archive(Part):
+    """An archive, of which a folder is taken.
+
+    Attributes:
+        entries: What that folder holds directly. Empty: the archive has no folders of its own.
     """
 
     entries: tuple[str, ...] = ()
-    to: str = '.'
+
+    def extract(self, path: Path, staging: Path) -> Path:
+        """Unpack it; see :func:`unpack`."""
+        unpack(path, staging)
+        return find_folder(staging, self.entries)
 
 
 class Workspace:
     """The folder of a data set while it is filled.
 
-    Each archive has a note, ``.downloads/<name>.json``: its address, size and checksum, and, once
+    Each part has a note, ``.downloads/<name>.json``: its address, size and checksum, and, once
     all of it is in its place, its files with their sizes. So an interrupted call goes on where it
     was, and files that are lost later are found.
 
     Args:
         folder: Of the data set.
-        given: Folder with archives that the user has; they are read only.
+        given: Folder with files that the user has; they are read only.
     """
 
     def __init__(self, folder: Path, given: Path | None = None) -> None:
         if given is not None and not given.is_dir():
-            raise UserError(f'{given} is no folder: --from takes the one with the archives')
+            raise UserError(f'{given} is no folder: --from takes the one with the files')
         self.folder = folder
         self.downloads = folder / DOWNLOADS
         self.given = given
 
     def note(self, name: str) -> dict:
-        """What is noted of an archive; empty if nothing is."""
+        """What is noted of a part; empty if nothing is."""
         try:
             note = read_json(self._note_file(name))
         except (FileNotFoundError, ValueError):
@@ -63,21 +91,21 @@ class Workspace:
         return note if isinstance(note, dict) and isinstance(note.get('files', {}), dict) else {}
 
     def installed(self) -> list[str]:
-        """Names of the archives that were unpacked into their place."""
+        """Names of the parts that are in their place."""
         names = sorted(path.name.removesuffix('.json') for path in self.downloads.glob('*.json'))
         return [name for name in names if self.note(name).get('files')]
 
     def lost_files(self, name: str) -> list[str]:
-        """Files of an unpacked archive that are missing, or have another size."""
+        """Files of an installed part that are missing, or have another size."""
         return [
             name
             for name, size in self.note(name).get('files', {}).items()
             if not (path := self.folder / name).is_file() or path.stat().st_size != size
         ]
 
-    def is_installed(self, archive: Archive) -> bool:
-        """Whether an archive was unpacked, and all its files are still there."""
-        return bool(self.note(archive.name).get('files')) and not self.lost_files(archive.name)
+    def is_installed(self, part: Part) -> bool:
+        """Whether a part was put into its place, and all its files are still there."""
+        return bool(self.note(part.name).get('files')) and not self.lost_files(part.name)
 
     def find_given(self, file: RemoteFile) -> Path | None:
         """The user's copy of a file."""
@@ -95,25 +123,24 @@ class Workspace:
         """The user's copy of a file, or a download; see :func:`download`."""
         return self.find_given(file) or download(file, self.downloads)
 
-    def install(self, archive: Archive) -> None:
-        """Fetch an archive and unpack it into its place, unless that is done.
+    def install(self, part: Part) -> None:
+        """Fetch a part and put it into its place, unless that is done.
 
-        It is compared with its checksum. Where none is published, that of the first archive that
-        could be unpacked is noted, and compared from then on.
+        It is compared with its checksum. Where none is published, that of the first file that
+        could be taken is noted, and compared from then on.
 
         Raises:
             UserError, OSError: see :func:`download`, :func:`verify`, :func:`unpack`. What was done
                 before is kept; a download that is damaged is not.
         """
-        if self.is_installed(archive):
+        if self.is_installed(part):
             return
-        path = self.fetch(archive)
+        path = self.fetch(part)
         own = path.parent == self.downloads
-        staging = self.downloads / f'{archive.name}.unpacked'
+        staging = self.downloads / f'{part.name}.unpacked'
         try:
-            digest = self._digest(path, archive)
-            unpack(path, staging)
-            content = find_folder(staging, archive.entries)
+            digest = self._digest(path, part)
+            content = part.extract(path, staging)
         except UserError as error:
             shutil.rmtree(staging, ignore_errors=True)
             if own:
@@ -121,27 +148,27 @@ class Workspace:
             advice = 'It was removed: call again to fetch it anew' if own else 'Fetch it again'
             raise UserError(f'{error}. {advice}.') from error
         files = {
-            Path(archive.to, file.relative_to(content)).as_posix(): file.stat().st_size
+            Path(part.to, file.relative_to(content)).as_posix(): file.stat().st_size
             for file in sorted(content.rglob('*'))
             if file.is_file()
         }
-        note = dict(url=archive.url, bytes=path.stat().st_size, digest=digest, files=files)
-        merge(content, self.folder / archive.to)
-        write_json(self._note_file(archive.name), note)
+        note = dict(url=part.url, bytes=path.stat().st_size, digest=digest, files=files)
+        merge(content, self.folder / part.to)
+        write_json(self._note_file(part.name), note)
         shutil.rmtree(staging, ignore_errors=True)
         if own:
             path.unlink()
 
-    def _digest(self, path: Path, archive: Archive) -> str:
-        """The checksum of an archive, which is the one that is known, if one is."""
-        noted = self.note(archive.name).get('digest')
-        known = archive.digest or noted
+    def _digest(self, path: Path, part: Part) -> str:
+        """The checksum of a part, which is the one that is known, if one is."""
+        noted = self.note(part.name).get('digest')
+        known = part.digest or noted
         if not known:
             return digest_of(path)
         try:
             verify(path, known)
         except UserError as error:
-            remedy = f', and {self._note_file(archive.name)} has to go' * (not archive.digest)
+            remedy = f', and {self._note_file(part.name)} has to go' * (not part.digest)
             raise UserError(
                 f'{error}. If it is so each time, its owners have changed it{remedy}'
             ) from error
@@ -159,7 +186,7 @@ class Source(ABC):
         folder: Where the configs expect it.
         page: Official page.
         licence, terms: As its owners state them, in short.
-        archives: What is fetched.
+        parts: What is fetched.
         hint: What to do where there is no address; else empty.
         has_subset: Whether there is a part of it, see :meth:`prepare`.
     """
@@ -169,7 +196,7 @@ class Source(ABC):
     page: str
     licence: str
     terms: str
-    archives: tuple[Archive, ...] = ()
+    parts: tuple[Part, ...] = ()
     hint: str = ''
     has_subset: bool = False
 
@@ -177,26 +204,26 @@ class Source(ABC):
     def layout_problems(self, folder: Path, subset: bool) -> list[str]:
         """What is wrong with the files of the data set, in a sentence each."""
 
-    def wanted(self, subset: bool) -> tuple[Archive, ...]:
-        """The archives that it takes."""
-        return self.archives
+    def wanted(self, subset: bool) -> tuple[Part, ...]:
+        """The parts that it takes."""
+        return self.parts
 
     def install(self, workspace: Workspace, subset: bool) -> None:
-        """Fetch and unpack all that is wanted."""
-        for archive in self.wanted(subset):
-            workspace.install(archive)
+        """Fetch all that is wanted, and put it into its place."""
+        for part in self.wanted(subset):
+            workspace.install(part)
 
     def describe(self, folder: Path, subset: bool = False) -> str:
         """Addresses, sizes, checksums, licence and terms, for a person to read."""
         rows = [('page', self.page)]
-        for archive in self.wanted(subset):
+        for part in self.wanted(subset):
             size = 'size not known'
-            if archive.size is not None:
-                size = f'{archive.size / 2**20:.0f} MiB'
-            rows.append(('file', f'{archive.name}, {size}'))
-            if archive.url:
-                rows.append(('', archive.url))
-            rows.append(('checksum', archive.digest or NOT_PUBLISHED))
+            if part.size is not None:
+                size = f'{part.size / 2**20:.1f} MiB'
+            rows.append(('file', f'{part.name}, {size}'))
+            if part.url:
+                rows.append(('', part.url))
+            rows.append(('checksum', part.digest or NOT_PUBLISHED))
         rows += self.further_rows(subset)
         if self.hint:
             rows.append(('by hand', self.hint))
@@ -223,13 +250,11 @@ class Source(ABC):
             problems += missing(lost, total, f'files of {name}', 'missing or cut')
         return problems or self.layout_problems(folder, subset)
 
-    def require_archives(
-        self, folder: Path, given: Path | None = None, subset: bool = False
-    ) -> None:
+    def require_parts(self, folder: Path, given: Path | None = None, subset: bool = False) -> None:
         """Refuse to begin what cannot be ended; the arguments are those of :meth:`prepare`.
 
         Raises:
-            UserError: if something is there that is not from here, or an archive has to be fetched
+            UserError: if something is there that is not from here, or a file has to be fetched
                 by hand.
         """
         strangers = folder.is_dir() and any(folder.iterdir()) and not (folder / DOWNLOADS).is_dir()
@@ -240,12 +265,12 @@ class Source(ABC):
             )
         workspace = Workspace(folder, given)
         by_hand = [
-            archive
-            for archive in self.wanted(subset)
-            if not (archive.url or workspace.is_installed(archive) or workspace.find_given(archive))
+            part
+            for part in self.wanted(subset)
+            if not (part.url or workspace.is_installed(part) or workspace.find_given(part))
         ]
         if by_hand:
-            names = ', '.join(archive.pattern or archive.name for archive in by_hand)
+            names = ', '.join(part.pattern or part.name for part in by_hand)
             raise UserError(
                 f'{names}: {self.hint} Then call again with --from and the folder that holds '
                 f'{"it" if len(by_hand) == 1 else "them"}.'
@@ -256,17 +281,17 @@ class Source(ABC):
 
         Args:
             folder: Where it goes.
-            given: Folder with archives that the user has fetched.
+            given: Folder with files that the user has fetched.
             subset: Prepare a part, if :attr:`has_subset`.
 
         Raises:
-            UserError: see :meth:`require_archives`; or if an archive is damaged or not the known
+            UserError: see :meth:`require_parts`; or if a file is damaged or not the known
                 one, or files are missing in the end.
             OSError: if the connection fails, or the disk is too small or cannot be written.
         """
         if not self.problems(folder, subset):
             return
-        self.require_archives(folder, given, subset)
+        self.require_parts(folder, given, subset)
         self.install(Workspace(folder, given), subset)
         if problems := self.problems(folder, subset):
             raise UserError(f'{folder} is not whole: {"; ".join(problems)}')

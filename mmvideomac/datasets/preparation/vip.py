@@ -18,7 +18,7 @@ class VIP(Source):
     licence = 'not known'
     terms = 'not known: ask the authors; cite Zhou et al., ACM MM 2018'
     # The page leads to file shares, whose addresses and names have changed.
-    archives = (
+    parts = (
         Archive(
             'VIP_Fine',
             entries=('Images', 'Annotations', 'lists'),

@@ -26,7 +26,7 @@ class YouTubeVOS(Source):
     page = 'https://youtube-vos.org/dataset/vos'
     licence = 'labels CC BY 4.0; data for non-commercial research only'
     terms = 'https://youtube-vos.org/dataset/term, which you accept; cite arXiv:1809.03327'
-    archives = (_archive('train'),)
+    parts = (_archive('train'),)
     hint = (
         'the data are given to those who join the competition of the 2018 version at '
         'https://codalab.lisn.upsaclay.fr/competitions/7685#participate-get_data (free; the page '
@@ -40,7 +40,7 @@ class YouTubeVOS(Source):
 
     def wanted(self, subset: bool) -> tuple[Archive, ...]:
         """All three splits for the hours of the paper, which the training split does not have."""
-        return tuple(map(_archive, ('train', 'valid', 'test'))) if subset else self.archives
+        return tuple(map(_archive, ('train', 'valid', 'test'))) if subset else self.parts
 
     def further_rows(self, subset: bool) -> list[tuple[str, str]]:
         """What is known of the hours."""

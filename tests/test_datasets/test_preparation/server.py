@@ -97,10 +97,9 @@ def tar_of(folder: Path, prefix: str = '') -> bytes:
 
 
 def served(server: Server, source: Source, contents: dict[str, bytes]) -> Source:
-    """Let a server have the archives of a data set, of which no size or checksum is known."""
+    """Let a server have the files of a data set, of which no size or checksum is known."""
     server.files.update(contents)
-    source.archives = tuple(
-        replace(archive, url=server.url(archive.name), size=None, digest=None)
-        for archive in source.archives
+    source.parts = tuple(
+        replace(part, url=server.url(part.name), size=None, digest=None) for part in source.parts
     )
     return source

@@ -36,7 +36,7 @@ def tiny(server, tmp_path):
     server.files['images.zip'] = zip_of(content / 'images', 'Top/images/')
     server.files['lists.tar.gz'] = tar_of(content / 'lists')
     tiny = Tiny()
-    tiny.archives = (
+    tiny.parts = (
         Archive('images.zip', server.url('images.zip'), entries=('images',)),
         Archive('lists.tar.gz', server.url('lists.tar.gz'), to='lists'),
     )
@@ -50,7 +50,7 @@ def by_hand(tiny, server, tmp_path):
     given.mkdir()
     for name, content in server.files.items():
         (given / name).write_bytes(content)
-    tiny.archives = tuple(Archive(a.name, entries=a.entries, to=a.to) for a in tiny.archives)
+    tiny.parts = tuple(Archive(a.name, entries=a.entries, to=a.to) for a in tiny.parts)
     return tiny, given
 
 
@@ -67,7 +67,7 @@ def test_prepare(tiny, server, tmp_path):
     folder = tmp_path / 'data' / 'tiny'
     assert tiny.problems(folder) == [f'{folder} does not exist']
     tiny.prepare(folder)
-    notes = [f'{DOWNLOADS}/{a.name}.json' for a in tiny.archives]
+    notes = [f'{DOWNLOADS}/{a.name}.json' for a in tiny.parts]
     assert files(folder) == sorted([*notes, *NAMES])
     assert (folder / NAMES[0]).read_text() == NAMES[0]
     note = json.loads((folder / notes[0]).read_text())
@@ -129,7 +129,7 @@ def test_lost_files_are_named_and_fetched_again(tiny, server, tmp_path):
 def test_a_published_checksum_that_is_wrong(tiny, server, tmp_path):
     folder = tmp_path / 'tiny'
     wrong = Archive('images.zip', server.url('images.zip'), digest='md5:' + '0' * 32)
-    tiny.archives = (wrong, tiny.archives[1])
+    tiny.parts = (wrong, tiny.parts[1])
     with pytest.raises(UserError, match=r'images\.zip is damaged.*changed it\. It was removed'):
         tiny.prepare(folder)
     assert files(folder) == []
@@ -241,19 +241,19 @@ def test_an_empty_folder_will_do(tiny, tmp_path):
 
 
 def test_what_is_missing_in_the_end_is_an_error(tiny, tmp_path, server):
-    tiny.archives = tiny.archives[:1]
+    tiny.parts = tiny.parts[:1]
     with pytest.raises(UserError, match=r'is not whole: 1 of 3 files are missing: lists/val\.txt'):
         tiny.prepare(tmp_path / 'tiny')
 
 
 def test_describe(tiny, tmp_path):
     known = Archive('a.zip', 'http://a/a.zip', size=3 * 2**20, digest='md5:1')
-    tiny.archives = (known, Archive('b.zip'))
+    tiny.parts = (known, Archive('b.zip'))
     lines = tiny.describe(tmp_path).splitlines()
     assert lines[0] == 'Tiny'
     assert [line.split(maxsplit=1) for line in lines[1:]] == [
         ['page', 'its page'],
-        ['file', 'a.zip, 3 MiB'],
+        ['file', 'a.zip, 3.0 MiB'],
         ['http://a/a.zip'],
         ['checksum', 'md5:1'],
         ['file', 'b.zip, size not known'],

@@ -1,5 +1,6 @@
 """Each data set from small archives in the form of its owners' to what its dataset reads."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -14,6 +15,7 @@ from mmvideomac.datasets.preparation import SOURCES
 from mmvideomac.datasets.preparation import kinetics as kinetics_module
 from mmvideomac.datasets.preparation import youtube_vos as youtube_vos_module
 from mmvideomac.datasets.preparation.davis import DAVIS2016, DAVIS2017
+from mmvideomac.datasets.preparation.free_clips import FreeClips
 from mmvideomac.datasets.preparation.jhmdb import JHMDB
 from mmvideomac.datasets.preparation.kinetics import Kinetics, read_index
 from mmvideomac.datasets.preparation.vip import VIP
@@ -49,15 +51,14 @@ def test_descriptions(name):
     text = source.describe(Path(source.folder), source.has_subset)
     assert source.page in text and source.licence in re.sub(r'\s+', ' ', text)
     assert 'licence' in text and 'terms' in text and source.folder in text
-    for archive in source.wanted(source.has_subset):
-        assert archive.name in text
-        if archive.url:
-            assert archive.url in text and urlsplit(archive.url).path.endswith(archive.name)
+    for part in source.wanted(source.has_subset):
+        assert part.name in text
+        if part.url:
+            assert part.url in text
+            assert urlsplit(part.url).path.endswith(part.pattern or part.name)
         else:
             assert source.hint
-        assert not archive.digest or re.fullmatch(
-            r'md5:[0-9a-f]{32}|sha256:[0-9a-f]{64}', archive.digest
-        )
+        assert not part.digest or re.fullmatch(r'md5:[0-9a-f]{32}|sha256:[0-9a-f]{64}', part.digest)
 
 
 @pytest.mark.parametrize(
@@ -65,6 +66,7 @@ def test_descriptions(name):
     [
         ('videomac_cnxv2s_yt18', 'youtube_vos'),
         ('videomac_cnxv2s_k400', 'kinetics'),
+        ('videomac_cnxv2a_free_clips', 'free_clips'),
         ('benchmarks/davis2017/dino', 'davis2017'),
         ('benchmarks/vip/dino', 'vip'),
         ('benchmarks/jhmdb/dino', 'jhmdb'),
@@ -74,7 +76,9 @@ def test_folders_are_those_of_the_configs(config, name):
     cfg = load_config(REPOSITORY / 'configs' / f'{config}.py')
     dataset = (cfg.get('train_dataloader') or cfg.test_dataloader).dataset
     folder = SOURCES[name].folder
-    below = dict(youtube_vos='/train/JPEGImages', kinetics='/videos_train').get(name, '')
+    below = dict(
+        youtube_vos='/train/JPEGImages', kinetics='/videos_train', free_clips='_frames'
+    ).get(name, '')
     assert dataset.data_root == folder + below
     if name == 'kinetics':
         assert dataset.ann_file == f'{folder}/{SOURCES[name].subset_file}'
@@ -228,6 +232,74 @@ def test_hours_of_youtube_vos(youtube_vos, tmp_path, monkeypatch):
     list_file.unlink()
     assert 'drawn_5.58h.txt does not exist' in problem(source, folder, subset=True)
     assert source.problems(folder) == []
+
+
+@pytest.fixture
+def free_clips(server):
+    """The first three clips, of a few bytes each."""
+    source, server.kind = FreeClips(), 'video/mp4'
+    source.parts = source.parts[:3]
+    server.files = {clip.name: f'video of {clip.name}'.encode() for clip in source.parts}
+    source.parts = tuple(
+        replace(
+            clip,
+            url=server.url(clip.name),
+            size=len(server.files[clip.name]),
+            digest=f'sha256:{hashlib.sha256(server.files[clip.name]).hexdigest()}',
+        )
+        for clip in source.parts
+    )
+    return source
+
+
+def test_free_clips(server, free_clips, tmp_path):
+    folder = tmp_path / 'free_clips'
+    first, second, third = server.files
+    free_clips.prepare(folder)
+    for name, content in server.files.items():
+        assert (folder / name).read_bytes() == content
+    assert free_clips.problems(folder) == [] and len(server.requests) == 3
+    (folder / first).unlink()
+    (folder / second).write_bytes(server.files[second][:-1])
+    lost = f'{first}, {second}'
+    assert problem(free_clips, folder) == f'2 of 3 clips are missing or damaged: {lost}'
+    free_clips.prepare(folder)
+    assert free_clips.problems(folder) == [] and len(server.requests) == 5
+    (folder / third).write_bytes(server.files[third][::-1])  # as long
+    assert problem(free_clips, folder) == f'1 of 3 clips are missing or damaged: {third}'
+    free_clips.prepare(folder)
+    assert server.requests[5:] == [(third, None)] and free_clips.problems(folder) == []
+
+
+def test_free_clips_by_other_hands(server, free_clips, tmp_path):
+    given, folder = tmp_path / 'given', tmp_path / 'free_clips'
+    given.mkdir()
+    clip, other = free_clips.parts[:2]
+    (given / clip.pattern).write_bytes(server.files[clip.name])  # as its repository calls it
+    (given / other.pattern).write_bytes(b'another')
+    with pytest.raises(UserError, match=rf'{other.pattern} is damaged, or not the file.*Fetch it'):
+        free_clips.prepare(folder, given)
+    (given / other.pattern).unlink()
+    server.files[other.name] = server.files[other.name][::-1]
+    with pytest.raises(UserError, match=rf'{other.name} is damaged.*changed it. It was removed'):
+        free_clips.prepare(folder, given)
+    named = ', '.join(clip.name for clip in free_clips.parts[1:])
+    assert problem(free_clips, folder) == f'2 of 3 clips are missing or damaged: {named}'
+    assert [name for name, _ in server.requests] == [other.name]
+
+
+def test_free_clips_are_pinned_and_free():
+    source = SOURCES['free_clips']
+    for clip in source.parts:
+        assert re.match(r'https://raw\.githubusercontent\.com/[^/]+/[^/]+/[0-9a-f]{40}/', clip.url)
+        assert clip.size and clip.digest.startswith('sha256:')
+    assert len({clip.name for clip in source.parts}) == len({clip.digest for clip in source.parts})
+    licences = {row.split(', ')[1].split(':')[0] for _, row in source.further_rows(False)}
+    assert licences == {'Apache-2.0', 'BSD-3-Clause', 'CC BY 4.0', 'MIT'}
+
+
+def test_free_clips_in_the_real_data():
+    assert SOURCES['free_clips'].problems(real_data('videos')) == []
 
 
 @pytest.fixture
