@@ -10,9 +10,10 @@ html_title = project
 
 
 def add_contents(app, docname: str, source: list[str]) -> None:
-    """Have the table of the index, which is plain Markdown, make the navigation."""
-    if docname == 'index':
-        pages = re.findall(r'\]\((\w+)\.md\)', source[0])
+    """Have the tables of pages, which are plain Markdown, make the navigation."""
+    below = {'index': r'\w+', 'reliability': r'reliability/\w+'}.get(docname)
+    if below:
+        pages = dict.fromkeys(re.findall(rf'\]\(({below})\.md[)#]', source[0]))
         source[0] += '\n'.join(['\n```{toctree}', ':hidden:', *pages, '```\n'])
 
 

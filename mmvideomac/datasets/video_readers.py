@@ -28,7 +28,7 @@ from .frame_memory import FrameMemory
 VIDEO_EXTENSIONS = ('.mp4', '.mkv', '.webm', '.avi', '.mov', '.m4v')
 
 #: What Pillow raises for files that are missing, cut, corrupt or too large.
-_IMAGE_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+_IMAGE_ERRORS = (OSError, SyntaxError, ValueError)
 
 
 class VideoInfo(NamedTuple):

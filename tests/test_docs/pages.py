@@ -12,7 +12,7 @@ PAGES = [
     REPOSITORY / 'CONTRIBUTING.md',
     REPOSITORY / 'configs/ablations/README.md',
     *sorted(REPOSITORY.glob('projects/**/README.md')),
-    *sorted((REPOSITORY / 'docs').glob('*.md')),
+    *sorted((REPOSITORY / 'docs').rglob('*.md')),
 ]
 _BLOCK = re.compile(r'^```(\w*)\n(.*?)^```', re.MULTILINE | re.DOTALL)
 _TOOL = re.compile(

@@ -1,4 +1,4 @@
-"""docs/reliability_ranks.md lists every call that waits, and no others."""
+"""docs/reliability/processes.md lists every call that waits, and no others."""
 
 import ast
 import re
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.test_engine.tiny import REPOSITORY
 
-PAGE = REPOSITORY / 'docs/reliability_ranks.md'
+PAGE = REPOSITORY / 'docs/reliability/processes.md'
 
 #: Calls that return when something else has happened.
 WAITS = {

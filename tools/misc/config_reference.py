@@ -36,7 +36,7 @@ HEADINGS = {
     'Transforms': ('datasets.transforms',),
     'Labelled data': ('datasets.labelled_clips', 'datasets.image_folder'),
     'Hooks': ('engine.hooks', 'engine.optim_steps'),
-    'Loops': ('engine.loops',),
+    'Loops': ('engine.loops', 'evaluation.clip_loop'),
     'Optimiser': ('engine.optim_wrapper',),
     'Metrics': ('evaluation.metrics',),
     'Experiment trackers': ('visualization.vis_backends',),
