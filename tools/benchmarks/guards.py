@@ -29,7 +29,7 @@ from mmvideomac.utils.errors import reports_errors
 from mmvideomac.utils.logging import quiet
 
 #: Names in ``default_hooks`` of what does nothing but guard.
-GUARDS = ('nonfinite_step', 'preemption')
+GUARDS = ('nonfinite_step', 'preemption', 'replaced')
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
