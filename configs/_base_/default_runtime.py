@@ -19,7 +19,9 @@ default_hooks = dict(
 )
 
 env_cfg = dict(
-    cudnn_benchmark=False,
+    # Of a GPU: shapes are fixed, and what runs in float32 may multiply in TF32 (docs/gpu.md).
+    cudnn_benchmark=True,
+    allow_tf32=True,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
     # Seconds: the first scan of a large data set keeps the other processes waiting.
     dist_cfg=dict(backend='nccl', timeout=7200),
