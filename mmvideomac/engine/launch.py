@@ -74,8 +74,8 @@ def check_device(device: str, local_rank: int) -> None:
         found = re.search(r'found version (\d+)', reason)
         has = f' (it goes up to CUDA {_cuda_version(int(found[1]))})' if found else ''
         raise UserError(
-            f'The GPU driver is too old for torch {torch.__version__}, built for CUDA {build}{has}. '
-            'Update the driver, or install a torch built for a CUDA that it knows. '
+            f'The GPU driver is too old for torch {torch.__version__}, built for CUDA {build}'
+            f'{has}. Update the driver, or install a torch built for a CUDA that it knows. '
             'To train on the CPU set CUDA_VISIBLE_DEVICES=-1.'
         )
     if device == 'cuda' and not available:
