@@ -143,7 +143,7 @@ def plan(args: argparse.Namespace) -> list[Part]:
     return [
         Part('machine', lambda _: dict(facts=machine_facts(args.out)), 60),
         Part('devices', lambda _: dict(rows=measure_speeds(args.device)), 60),
-        Part('tests on the GPU', partial(run_tests, args), 180),
+        Part('tests on the GPU', partial(run_tests, args), 210),
         Part('training', partial(run_training, args), 180),
         benchmark('train_step', 60),
         benchmark('encoder_step', 60),

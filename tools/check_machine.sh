@@ -36,16 +36,17 @@ done
 "$PYTHON" -c 'import torch' 2>/dev/null ||
     fail "$PYTHON has no torch. Name one that has: PYTHON=/path/to/python bash $0"
 if [ -n "$WHEELS" ]; then
-    # Over that Python's packages, which stay as they are: torch above all.
+    # Over that Python's packages, which stay as they are: torch above all. pip is theirs too.
     OWN=$ROOT/work_dirs/check_machine/venv
-    [ -x "$OWN/bin/python" ] || "$PYTHON" -m venv --system-site-packages "$OWN" ||
+    "$PYTHON" -m venv --system-site-packages --without-pip "$OWN" ||
         fail "cannot make a virtual environment; Debian and Ubuntu have it in the package python3-venv."
-    "$PYTHON" -c 'import site, sysconfig; print(sysconfig.get_path("purelib"))' \
-        >"$("$OWN/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/outer.pth"
+    packages() { "$1" -c 'import sysconfig; print(sysconfig.get_path("purelib"))'; }
+    packages "$PYTHON" >"$(packages "$OWN/bin/python")/outer.pth"  # it may be an environment itself
     PYTHON=$OWN/bin/python
     HAVE=$("$PYTHON" -c 'import torch; print("torch==" + torch.__version__)')
     NEEDED=(-r "$ROOT/requirements/runtime.txt" -r "$ROOT/requirements/samples.txt")
-    "$PYTHON" -c 'import mmcv' 2>/dev/null || NEEDED+=(-r "$ROOT/requirements/lite.txt")
+    "$PYTHON" -c 'import importlib.util, sys; sys.exit(not importlib.util.find_spec("mmcv"))' ||
+        NEEDED+=(-r "$ROOT/requirements/lite.txt")
     "$PYTHON" -m pip install -q --disable-pip-version-check --no-index --find-links "$WHEELS" \
         --constraint <(echo "$HAVE") "${NEEDED[@]}" pytest hypothesis ||
         fail "the wheels in $WHEELS do not do, see above."

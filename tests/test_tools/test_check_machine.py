@@ -2,6 +2,8 @@
 
 import importlib
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -231,3 +233,21 @@ def test_tests_and_golden_files_where_there_are_none(tool, parts, monkeypatch, t
     monkeypatch.setenv('MMVIDEOMAC_TEST_DATA', str(tmp_path))
     with pytest.raises(parts.LeftOut, match='no folder with golden files'):
         tool.run_golden(args, 9)
+
+
+@pytest.mark.parametrize(
+    'options, message',
+    [(['--wheels', '/no/such'], '--wheels /no/such: no such folder'), ([], 'has no torch')],
+)
+def test_script_says_what_it_lacks(tmp_path, options, message):
+    python = tmp_path / 'python'
+    python.write_text('#!/bin/sh\nexit 1\n')
+    python.chmod(0o755)
+    done = subprocess.run(
+        ['bash', REPOSITORY / 'tools' / 'check_machine.sh', *options],
+        env=dict(os.environ, PYTHON=str(python)),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1 and done.stdout == ''
+    assert done.stderr.startswith('check_machine.sh: ') and message in done.stderr
