@@ -1,11 +1,17 @@
 """What every test starts from, and tests that need an optional library."""
 
+import os
+
 import cv2
 import pytest
+import torch
 from hypothesis import settings
 from mmengine.registry import DefaultScope
 
 from tests.test_models.utils import needs_minkowski
+
+# Asked for by runs that must repeat bit by bit, and read at the first product of the process.
+os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
 
 # As mmengine sets it for training: once OpenCV has threads, a forked loader worker that
 # touches them waits for ever.
@@ -26,7 +32,32 @@ def own_default_scope():
     DefaultScope._instance_dict.update(before)
 
 
+@pytest.fixture(params=['cpu', pytest.param('cuda', marks=pytest.mark.gpu)])
+def device(request):
+    """Where a test computes: its twin on a GPU is one of the marker ``gpu``.
+
+    There all is multiplied and summed in full precision, so that bounds from rounding hold, and
+    what a run sets for its process ends with the test.
+    """
+    if request.param == 'cpu':
+        yield request.param
+        return
+    from mmvideomac.ops import allow_tf32
+
+    products = torch.backends.cuda.matmul
+    products.allow_fp16_reduced_precision_reduction = False
+    products.allow_bf16_reduced_precision_reduction = False
+    allow_tf32(False)
+    yield request.param
+    allow_tf32(False)
+    torch.use_deterministic_algorithms(False)
+    torch.backends.cudnn.deterministic = torch.backends.cudnn.benchmark = False
+
+
 def pytest_collection_modifyitems(items):
+    has_gpu = torch.cuda.is_available()
     for item in items:
+        if not has_gpu and item.get_closest_marker('gpu'):
+            item.add_marker(pytest.mark.skip(reason='needs a CUDA GPU'))
         if hasattr(item, 'callspec') and item.callspec.params.get('backend') == 'minkowski':
             item.add_marker(needs_minkowski)

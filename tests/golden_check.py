@@ -1,6 +1,6 @@
 """Compare mmvideomac with numbers of reference implementations.
 
-    python tests/golden_check.py FILE... [--backend native masked] [--data ROOT]
+    python tests/golden_check.py FILE... [--backend native masked] [--data ROOT] [--device cuda]
 
 A file tells by its content what it is:
     training steps of the released VideoMAC       (as videomac_convnextv2.pt)
@@ -25,6 +25,7 @@ if __name__ == '__main__':
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mmvideomac.models.sparse import BACKENDS
+from mmvideomac.ops import allow_tf32
 from tests.golden import Difference, metrics, propagation, training
 
 
@@ -50,16 +51,17 @@ def passes(title: str, differences: Iterable[Difference]) -> bool:
     return passed
 
 
-def check(path: Path, backends: Iterable[str], data: Path | None) -> bool:
+def check(path: Path, backends: Iterable[str], data: Path | None, device: str = 'cpu') -> bool:
     """Compare one file; True if all is within tolerance."""
     keys = content(path)
     if {'meta', 'losses'} <= keys:
         results = [
-            passes(f'{path.name}, {name} backend', training.check(path, name)) for name in backends
+            passes(f'{path.name}, {name} backend', training.check(path, name, device))
+            for name in backends
         ]
         return all(results)
     if {'dino', 'crw'} <= keys:
-        return passes(path.name, propagation.check(path))
+        return passes(path.name, propagation.check(path, device))
     if {'pck', 'vip'} <= keys:
         return passes(path.name, metrics.check_pck_vip(path))
     if 'sequences' in keys:
@@ -76,12 +78,15 @@ def main() -> None:
     parser.add_argument('files', nargs='+', type=Path)
     parser.add_argument('--backend', nargs='+', choices=sorted(BACKENDS), default=sorted(BACKENDS))
     parser.add_argument('--data', type=Path, metavar='ROOT', help='folder that holds davis')
+    parser.add_argument('--device', choices=['cpu', 'cuda'], default='cpu')
     args = parser.parse_args()
+    if args.device == 'cuda':
+        allow_tf32(False)
     missing = [str(path) for path in args.files if not path.is_file()]
     if missing:
         raise SystemExit(f'no such file: {", ".join(missing)}')
     try:
-        passed = [check(path, args.backend, args.data) for path in args.files]
+        passed = [check(path, args.backend, args.data, args.device) for path in args.files]
     except ImportError as error:  # a backend that is not installed
         raise SystemExit(error) from None
     sys.exit(0 if all(passed) else 1)

@@ -21,6 +21,7 @@ from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
 from mmvideomac.engine.fit_to_data import fit_to_data
+from mmvideomac.engine.gpu_memory import explains_gpu_memory
 from mmvideomac.engine.launch import prepare
 from mmvideomac.engine.watchdog import watched
 from mmvideomac.utils.config import load_config
@@ -110,7 +111,8 @@ def run(args: argparse.Namespace) -> None:
         for note in notes:
             runner.logger.info(note)
         try:
-            runner.train()
+            with explains_gpu_memory(cfg):
+                runner.train()
         except REPORTED_ERRORS:
             # The user gets the message; where it came from is for the log.
             path = Path(runner.log_dir, f'traceback_{runner.rank}.txt')

@@ -21,7 +21,9 @@ default_hooks = dict(
 )
 
 env_cfg = dict(
-    cudnn_benchmark=False,
+    # Of a GPU: shapes are fixed, and what runs in float32 may multiply in TF32 (docs/gpu.md).
+    cudnn_benchmark=True,
+    allow_tf32=True,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
     # Seconds, of a collective. The scan of the data, on one process, has a limit of its own.
     dist_cfg=dict(backend='nccl', timeout=1800),

@@ -6,6 +6,7 @@ except for :func:`init_cpu_processes` and the C library's memory.
 
 import logging
 import os
+import re
 import subprocess
 from datetime import timedelta
 
@@ -15,7 +16,7 @@ from mmengine.device import get_device
 from torch import distributed
 
 from mmvideomac.checkpoint.files import find_latest_checkpoint, is_complete
-from mmvideomac.ops import keep_freed_memory, multiplies, product_library
+from mmvideomac.ops import allow_tf32, keep_freed_memory, multiplies, product_library
 from mmvideomac.utils.errors import UserError
 from mmvideomac.utils.files import check_writable
 from mmvideomac.utils.folder_lock import lock_folder
@@ -59,23 +60,33 @@ def process_info(launcher: str) -> tuple[int, int, int]:
 
 
 def check_device(device: str, local_rank: int) -> None:
-    """Raise if a GPU is asked for and not there.
+    """Raise if a GPU is asked for and not there, or there and out of reach.
 
     Args:
         device: ``'auto'`` or ``'cuda'``.
         local_rank: Index of this process on its machine.
 
     Raises:
-        UserError: without any GPU, or with fewer GPUs than processes.
+        UserError: without any GPU, with fewer GPUs than processes, or, though a CPU would do,
+            with a driver that is too old for this build of torch.
     """
     available = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    build, visible = torch.version.cuda, os.environ.get('CUDA_VISIBLE_DEVICES', '(unset)')
+    reason = _refusal() if build and not available else ''
+    if 'driver' in reason and 'too old' in reason and visible not in ('', '-1'):
+        found = re.search(r'found version (\d+)', reason)
+        has = f' (it goes up to CUDA {_cuda_version(int(found[1]))})' if found else ''
+        raise UserError(
+            f'The GPU driver is too old for torch {torch.__version__}, built for CUDA {build}'
+            f'{has}. Update the driver, or install a torch built for a CUDA that it knows. '
+            'To train on the CPU set CUDA_VISIBLE_DEVICES=-1.'
+        )
     if device == 'cuda' and not available:
-        build = torch.version.cuda
         raise UserError(
             '--device cuda, but torch sees no GPU: '
             + (
                 f'it is built for CUDA {build}; check the driver (nvidia-smi) and '
-                f'CUDA_VISIBLE_DEVICES={os.environ.get("CUDA_VISIBLE_DEVICES", "(unset)")}.'
+                f'CUDA_VISIBLE_DEVICES={visible}.'
                 if build
                 else 'it is a CPU-only build; run `bash tools/setup_env.sh --gpu`.'
             )
@@ -86,6 +97,20 @@ def check_device(device: str, local_rank: int) -> None:
             f'Process {local_rank} of this machine has no GPU of its own: {available} visible. '
             'Start as many processes as there are GPUs (second argument of tools/dist_train.sh).'
         )
+
+
+def _refusal() -> str:
+    """Why a torch that is built for GPUs finds none, in its own words."""
+    try:
+        torch.cuda.init()
+    except (RuntimeError, AssertionError) as error:
+        return str(error)
+    return ''
+
+
+def _cuda_version(number: int) -> str:
+    """12040 -> 12.4"""
+    return f'{number // 1000}.{number % 1000 // 10}'
 
 
 def drop_disabled_hooks(cfg: Config) -> None:
@@ -208,14 +233,51 @@ def adapt_to_cpu(cfg: Config) -> list[str]:
             notes.append(note)
     cfg.train_dataloader.pin_memory = False
     if cfg.get('launcher', 'none') != 'none':
-        cfg.model_wrapper_cfg = dict(
-            type='MMDistributedDataParallel',
-            device_ids=None,  # mmengine would pass the local rank, as for a GPU
-            broadcast_buffers=False,
-            find_unused_parameters=cfg.get('find_unused_parameters', False),
-        )
+        # mmengine would pass the local rank, as for a GPU
+        cfg.model_wrapper_cfg = dict(_data_parallel(cfg), device_ids=None)
         _replace_type(cfg.model, 'SyncBN', 'mmvideomac.CPUSyncBN')
     return notes
+
+
+def adapt_to_gpu(cfg: Config) -> list[str]:
+    """Decide what the config leaves to the GPU.
+
+    * ``AmpOptimWrapper`` without ``dtype``: bfloat16 where the GPU multiplies it (Ampere and
+      newer), float16 elsewhere. The loss is scaled for float16 alone: bfloat16 has the range
+      of float32.
+    * ``env_cfg.allow_tf32`` (default True): what runs in float32 is multiplied in TF32.
+    * ``randomness.deterministic``: cuBLAS is told too, which mmengine leaves to the user.
+
+    Returns:
+        What was decided and matters to the result, for the log.
+    """
+    notes, wrapper = [], cfg.optim_wrapper
+    if 'AmpOptimWrapper' in wrapper.get('type', ''):
+        if wrapper.get('dtype') is None:
+            bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
+            wrapper.dtype = 'bfloat16' if bfloat16 else 'float16'
+        if wrapper.dtype == 'bfloat16':
+            wrapper.loss_scale = dict(enabled=False)
+        notes.append(f'Mixed precision in {wrapper.dtype}.')
+    tf32 = cfg.get('env_cfg', {}).get('allow_tf32', True)
+    allow_tf32(tf32)
+    if tf32 and not notes:
+        notes.append('Float32 products are computed in TF32; env_cfg.allow_tf32=False stops that.')
+    if cfg.get('randomness', {}).get('deterministic'):
+        os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
+    if cfg.get('launcher', 'none') != 'none' and cfg.get('model_wrapper_cfg') is None:
+        cfg.model_wrapper_cfg = _data_parallel(cfg)
+    return notes
+
+
+def _data_parallel(cfg: Config) -> dict:
+    """mmengine's default wrapper, but gradients are kept once, in the buckets that travel."""
+    return dict(
+        type='MMDistributedDataParallel',
+        broadcast_buffers=False,
+        find_unused_parameters=cfg.get('find_unused_parameters', False),
+        gradient_as_bucket_view=True,
+    )
 
 
 def _replace_type(cfg: ConfigDict | list, old: str, new: str) -> None:
@@ -319,6 +381,8 @@ def prepare(cfg: Config, resume: str | None = None, device: str = 'auto') -> lis
         notes.extend([*adapt_to_cpu(cfg), product_library()])
         if cfg.launcher != 'none':
             _join_cpu_processes(cfg)
+    elif get_device() == 'cuda':
+        notes.extend(adapt_to_gpu(cfg))
     return [note for note in notes if note]
 
 

@@ -7,7 +7,7 @@ what to compute.
 from .allocator import keep_freed_memory
 from .batch_norm import CPUSyncBatchNorm, batch_norm
 from .dense_convnext import run_dense
-from .device import cast_for_autocast, fast_memory_format, no_autocast, tile_side
+from .device import allow_tf32, cast_for_autocast, fast_memory_format, no_autocast, tile_side
 from .grn import BatchGRN, grn_dims
 from .inverted_mlp import GRNScope, inverted_mlp
 from .patch_conv import ConvMaps, halo_conv, halo_max_pool, merging_conv, same_conv, window_conv
@@ -20,6 +20,7 @@ __all__ = [
     'CPUSyncBatchNorm',
     'ConvMaps',
     'GRNScope',
+    'allow_tf32',
     'batch_norm',
     'cast_for_autocast',
     'fast_memory_format',

@@ -24,6 +24,16 @@ def no_autocast(x: Tensor) -> torch.autocast:
     return torch.autocast(x.device.type, enabled=False)
 
 
+def allow_tf32(allowed: bool) -> None:
+    """Let GPUs multiply float32 in TF32 (10 bits of mantissa), in products and convolutions.
+
+    torch allows it in convolutions alone. By the calls that torch 2.8 to 2.15 all have: of the
+    newer ``fp32_precision`` the older readers in torch know nothing, and raise.
+    """
+    torch.set_float32_matmul_precision('high' if allowed else 'highest')
+    torch.backends.cudnn.allow_tf32 = allowed
+
+
 def fast_memory_format(x: Tensor) -> Tensor:
     """Images (N, C, H, W) in the memory format in which convolutions are fast."""
     return x.contiguous(memory_format=torch.channels_last) if x.device.type == 'cpu' else x

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import signal
 import subprocess
 import sys
+import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from .config import config_folder
@@ -72,3 +75,44 @@ def train(config: Path, work_dir: Path, *options: str) -> bool:
     """Run tools/train.py, see :func:`run_tool`."""
     text = 'epoch {}, iteration {}: {} left, loss {}, {} pairs/s'
     return run_tool(['train.py', config, '--work-dir', work_dir, *options], _TRAINING, text)
+
+
+def run_within(
+    command: Sequence[str | Path],
+    seconds: float,
+    log: Path,
+    stop_when: Callable[[], bool] | None = None,
+    **environment: str,
+) -> int | None:
+    """Run a command with a time limit, its output in a file.
+
+    Args:
+        command: Program and arguments.
+        seconds: After these it is killed, with all that it started.
+        log: Is overwritten.
+        stop_when: Once this is true the command gets SIGTERM.
+        environment: Variables besides those of this process.
+
+    Returns:
+        Exit status, or None if it was killed for taking too long.
+    """
+    with log.open('w') as output:
+        process = subprocess.Popen(
+            [*map(str, command)],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **environment},
+            start_new_session=True,
+        )
+    end = time.monotonic() + seconds
+    try:
+        while process.poll() is None and time.monotonic() < end:
+            if stop_when is not None and stop_when():
+                process.terminate()
+                stop_when = None
+            time.sleep(0.05)
+        return process.poll()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

@@ -19,17 +19,18 @@ STATE = 1e-5
 COORDINATES = 1e-4  # a state's error times places up to a dozen cells apart
 
 
-def check(path: Path) -> Iterator[Difference]:
+def check(path: Path, device: str = 'cpu') -> Iterator[Difference]:
     """Propagate the labels of a file, by the rules of its name and its own parameters.
 
     Args:
         path: A file with features, first labels, parameters and expected states of the
             ``dino`` and ``crw`` rules.
+        device: To compute on.
 
     Yields:
         (what, largest difference, tolerance).
     """
-    golden = torch.load(path, weights_only=True)
+    golden = torch.load(path, weights_only=True, map_location=device)
     yield from _check_dino(golden['dino'])
     yield from _check_crw(golden['crw'])
 

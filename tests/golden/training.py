@@ -68,8 +68,9 @@ def build_model(golden: dict, backend: str) -> VideoMAC:
     return model.train()
 
 
-def train(model: VideoMAC, golden: dict) -> dict:
+def train(model: VideoMAC, golden: dict, device: str = 'cpu') -> dict:
     """Take the file's training steps with ``model``: its numbers under the file's keys."""
+    model.to(device)
     optimizer = torch.optim.AdamW(
         [p for p in model.parameters() if p.requires_grad],
         lr=1e-3,
@@ -79,15 +80,15 @@ def train(model: VideoMAC, golden: dict) -> dict:
     side = golden['meta']['size'] // model.head.patch_size
     ours, losses = {}, []
     for step, mask in enumerate(golden['mask']):
-        frames = [golden[name][step].float() for name in ('frame1', 'frame2')]
+        frames = [golden[name][step].float().to(device) for name in ('frame1', 'frame2')]
         masks = (mask.view(-1, side, side),) * 2
         if step == 0:
             with torch.no_grad():
-                ours['encoder_out'] = model.backbone(frames[0], masks[0])[-1]
+                ours['encoder_out'] = model.backbone(frames[0], masks[0])[-1].cpu()
                 samples = model.predict(frames, masks=masks)
             for i, name in enumerate(('pred_online', 'pred_target')):
                 patches = torch.stack([sample.pred_patches[i] for sample in samples])
-                ours[name] = patches.transpose(1, 2).unflatten(2, (side, side))
+                ours[name] = patches.transpose(1, 2).unflatten(2, (side, side)).cpu()
         terms = model.loss(frames, masks=masks)
         losses.append([value.item() for value in (*terms.values(), sum(terms.values()))])
         optimizer.zero_grad()
@@ -106,19 +107,20 @@ def _norms(model: VideoMAC, tensor: Callable[[Tensor], Tensor]) -> dict[str, flo
     return {name: tensor(p).norm().item() for name, p in trained}
 
 
-def check(path: Path, backend: str) -> Iterator[Difference]:
+def check(path: Path, backend: str, device: str = 'cpu') -> Iterator[Difference]:
     """Take the steps of a file.
 
     Args:
         path: Released weights (or the rule that makes them), frames, masks, predictions,
             losses of a few AdamW + EMA steps.
         backend: Of the sparse encoder.
+        device: To compute on.
 
     Yields:
         (what, largest difference, tolerance).
     """
     golden = torch.load(path, weights_only=True)
-    ours = train(build_model(golden, backend), golden)
+    ours = train(build_model(golden, backend), golden, device)
     error = (ours['encoder_out'] - golden['encoder_out']).abs()
     yield 'encoder output', error.max().item(), FIRST_STEP
     for name in ('pred_online', 'pred_target'):

@@ -6,6 +6,7 @@ import torch
 from mmengine.config import Config
 
 from mmvideomac.engine import launch
+from mmvideomac.engine.gpu_memory import explains_gpu_memory
 from mmvideomac.utils.errors import UserError
 
 from .tiny import SGD, tiny_config, write_videos
@@ -99,6 +100,96 @@ def test_more_processes_than_gpus(monkeypatch):
         launch.check_device('auto', local_rank=4)
 
 
+def test_driver_too_old(monkeypatch):
+    def init():
+        raise RuntimeError('The NVIDIA driver on your system is too old (found version 12040).')
+
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    monkeypatch.setattr(torch.version, 'cuda', '13.0')
+    monkeypatch.setattr(torch.cuda, 'init', init)
+    monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
+    for device in ('auto', 'cuda'):  # never hours on the CPU by mistake
+        with pytest.raises(UserError, match=r'built for CUDA 13\.0 \(it goes up to CUDA 12\.4\)'):
+            launch.check_device(device, local_rank=0)
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '-1')
+    launch.check_device('auto', local_rank=0)
+    with pytest.raises(UserError, match='CUDA_VISIBLE_DEVICES=-1'):
+        launch.check_device('cuda', local_rank=0)
+
+
+@pytest.fixture
+def on_a_gpu(monkeypatch):
+    """Adapts a config to a GPU that is not there: (config, does it multiply bfloat16) -> notes."""
+
+    def adapt(cfg, bfloat16):
+        support = lambda including_emulation: bfloat16  # noqa: E731
+        monkeypatch.setattr(torch.cuda, 'is_bf16_supported', support)
+        return launch.adapt_to_gpu(cfg)
+
+    products, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    yield adapt
+    torch.set_float32_matmul_precision(products)
+    torch.backends.cudnn.allow_tf32 = convolutions
+
+
+@pytest.mark.parametrize(
+    'bfloat16, asked, dtype, scale',
+    [
+        (True, None, 'bfloat16', dict(enabled=False)),
+        (False, None, 'float16', 'dynamic'),
+        (True, 'float16', 'float16', 'dynamic'),
+        (False, 'bfloat16', 'bfloat16', dict(enabled=False)),
+    ],
+)
+def test_amp_on_a_gpu(on_a_gpu, bfloat16, asked, dtype, scale):
+    cfg = config()
+    cfg.optim_wrapper.update(type='FiniteAmpOptimWrapper', loss_scale='dynamic', dtype=asked)
+    assert on_a_gpu(cfg, bfloat16) == [f'Mixed precision in {dtype}.']
+    assert (cfg.optim_wrapper.dtype, cfg.optim_wrapper.loss_scale) == (dtype, scale)
+    assert 'model_wrapper_cfg' not in cfg
+
+
+def test_float32_on_a_gpu(on_a_gpu, monkeypatch):
+    monkeypatch.delenv('CUBLAS_WORKSPACE_CONFIG', raising=False)
+    for allowed in (True, False):
+        cfg = config(env_cfg=dict(allow_tf32=allowed), randomness=dict(deterministic=not allowed))
+        assert ('TF32' in ''.join(on_a_gpu(cfg, True))) == allowed
+        assert torch.backends.cuda.matmul.allow_tf32 == torch.backends.cudnn.allow_tf32 == allowed
+        # Without it torch refuses products of deterministic runs.
+        assert ('CUBLAS_WORKSPACE_CONFIG' in os.environ) != allowed
+    monkeypatch.delenv('CUBLAS_WORKSPACE_CONFIG')
+
+
+def test_several_gpus_keep_gradients_once(on_a_gpu):
+    cfg = config()
+    cfg.launcher = 'pytorch'
+    on_a_gpu(cfg, True)
+    assert cfg.model_wrapper_cfg == dict(
+        type='MMDistributedDataParallel',
+        broadcast_buffers=False,
+        find_unused_parameters=False,
+        gradient_as_bucket_view=True,
+    )
+    own = config(model_wrapper_cfg=dict(type='MMFullyShardedDataParallel'))
+    own.launcher = 'pytorch'
+    on_a_gpu(own, True)
+    assert own.model_wrapper_cfg == dict(type='MMFullyShardedDataParallel')
+
+
+def test_too_little_gpu_memory(monkeypatch):
+    gib = 2**30
+    monkeypatch.setattr(torch.cuda, 'mem_get_info', lambda: (gib // 2, 16 * gib))
+    monkeypatch.setattr(torch.cuda, 'memory_allocated', lambda: 11 * gib)
+    monkeypatch.setattr(torch.cuda, 'memory_reserved', lambda: 12 * gib)
+    cfg = config(64, total_batch_size=512)
+    with pytest.raises(UserError) as caught, explains_gpu_memory(cfg):
+        raise torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has')
+    message = str(caught.value)
+    assert 'of 16.0 GiB the training holds 11.0, other programs 3.5. 2.00 GiB more' in message
+    assert 'lower train_dataloader.batch_size from 64, to 32' in message
+    assert 'a step stays as large' in message and 'with_cp=True' in message and '--amp' in message
+
+
 def test_work_dir_must_be_writable(tmp_path):
     launch.check_work_dir(str(tmp_path / 'new' / 'folder'))
     assert not os.listdir(tmp_path / 'new' / 'folder')
@@ -151,6 +242,7 @@ def test_processes_without_gpus_get_a_plain_wrapper():
         device_ids=None,
         broadcast_buffers=False,
         find_unused_parameters=True,
+        gradient_as_bucket_view=True,
     )
     assert cfg.model.backbone.norms == [
         dict(type='mmvideomac.CPUSyncBN', requires_grad=True),

@@ -84,10 +84,14 @@ def _extreme(ways, weight, certain, total, extreme):
     return extreme(torch.stack(means), 0)
 
 
-def check_clip(rules: PropagationRules, features: list[Tensor], label: Tensor) -> list[Tensor]:
+def check_clip(
+    rules: PropagationRules, features: list[Tensor], label: Tensor, device: str = 'cpu'
+) -> list[Tensor]:
     """Compare each frame with the plain implementation, given our states of those before."""
     states = []
-    for number, state in enumerate(propagate(iter(features), label, rules)):
+    clip = (frame.to(device) for frame in features)
+    for number, state in enumerate(propagate(clip, label.to(device), rules)):
+        state = state.cpu()
         if number == 0:
             assert torch.equal(state, label.to(state))
         else:
@@ -149,12 +153,12 @@ def test_windows_equal_dense_affinity(rules, frames, h, w, objects, dtype, tied,
 
 @pytest.mark.parametrize('name', list(PROTOCOLS))
 @pytest.mark.parametrize('task', ['davis', 'vip', 'jhmdb'])
-def test_rules_of_protocols(name, task):
+def test_rules_of_protocols(name, task, device):
     """Clips longer and shorter than the context, on maps of several tiles."""
     rules = getattr(get_protocol(name), task).rules
-    check_clip(rules, random_clip(4, 6, 17, 18), random_label(3, 17, 18))
+    check_clip(rules, random_clip(4, 6, 17, 18), random_label(3, 17, 18), device)
     short = replace(rules, context=3, radius=5)
-    check_clip(short, random_clip(6, 6, 10, 19), random_label(2, 10, 19))
+    check_clip(short, random_clip(6, 6, 10, 19), random_label(2, 10, 19), device)
 
 
 @pytest.mark.parametrize('again', ['never', 'recent', 'padding'])

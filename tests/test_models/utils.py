@@ -39,3 +39,9 @@ def randomize(module: nn.Module, seed: int = 0) -> nn.Module:
             fan = parameter[0].numel() if parameter.dim() > 1 else 4
             parameter.copy_(value / fan**0.5 + (0.5 if parameter.dim() == 1 else 0))
     return module
+
+
+def relative_error(value: Tensor, expected: Tensor) -> float:
+    """|value - expected| / |expected| in Euclidean norms."""
+    value, expected = value.double(), expected.double()
+    return ((value - expected).norm() / expected.norm().clamp(min=1e-6)).item()

@@ -13,11 +13,13 @@ DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 SHAPES = [((2, 3, 4, 4), 8), ((5,), 128), ((2,), 128), ((700,), 16)]
 
 
-def tensors(rows: tuple[int, ...], width: int, bias: bool, dtype: torch.dtype) -> list:
+def tensors(
+    rows: tuple[int, ...], width: int, bias: bool, dtype: torch.dtype, device: str = 'cpu'
+) -> list:
     """x, weight, bias and the output's gradient, exact in every dtype that is compared."""
     generator = torch.Generator().manual_seed(0)
     shapes = [(*rows, width), (160, width), (160,), (*rows, 160)]
-    values = [torch.randn(shape, generator=generator).to(dtype) for shape in shapes]
+    values = [torch.randn(shape, generator=generator).to(device, dtype) for shape in shapes]
     if not bias:
         values[2] = None
     return values
@@ -33,8 +35,8 @@ def outcome(function, x, weight, bias, grad) -> list[torch.Tensor]:
 @pytest.mark.parametrize('dtype', DTYPES, ids=str)
 @pytest.mark.parametrize(('rows', 'width'), SHAPES, ids=str)
 @pytest.mark.parametrize('bias', [True, False])
-def test_errors_are_those_of_rounding(library, dtype, rows, width, bias):
-    values = tensors(rows, width, bias, dtype)
+def test_errors_are_those_of_rounding(library, dtype, rows, width, bias, device):
+    values = tensors(rows, width, bias, dtype, device)
     with use_products(library):
         ours = outcome(linear, *values)
     double = [None if value is None else value.double() for value in values]
@@ -52,9 +54,10 @@ def test_errors_are_those_of_rounding(library, dtype, rows, width, bias):
         assert ((value.double() - expected).abs() <= bound).all()
 
 
-def test_autocast_keeps_gradients_in_float32():
-    x, weight = torch.randn(4, 8), torch.randn(6, 8, requires_grad=True)
-    with torch.autocast('cpu', torch.bfloat16):
+def test_autocast_keeps_gradients_in_float32(device):
+    x = torch.randn(4, 8, device=device)
+    weight = torch.randn(6, 8, device=device, requires_grad=True)
+    with torch.autocast(device, torch.bfloat16):
         y = linear(x, weight)
     assert y.dtype == torch.bfloat16
     y.float().sum().backward()

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -15,7 +15,12 @@ def reference(conv: nn.Conv2d, x: torch.Tensor, mask: torch.Tensor) -> torch.Ten
     return y.masked_fill(upsample_mask(mask, y.size(2) // mask.size(1)), 0)
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(
+    max_examples=40,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],  # device: the same for all
+)
 @given(
     grid=st.tuples(st.integers(1, 4), st.integers(1, 5)),
     batch=st.integers(1, 3),
@@ -25,7 +30,7 @@ def reference(conv: nn.Conv2d, x: torch.Tensor, mask: torch.Tensor) -> torch.Ten
     seed=st.integers(0, 99),
     backend=st.sampled_from(['native', 'masked']),
 )
-def test_equals_dense_times_mask(grid, batch, keep, side, kind, seed, backend):
+def test_equals_dense_times_mask(device, grid, batch, keep, side, kind, seed, backend):
     torch.manual_seed(seed)
     conv = {
         '7x7 depthwise': lambda: nn.Conv2d(6, 6, 7, padding=3, groups=6),
@@ -34,23 +39,22 @@ def test_equals_dense_times_mask(grid, batch, keep, side, kind, seed, backend):
         '1x1': lambda: nn.Conv2d(6, 4, 1),
         '2x2/2': lambda: nn.Conv2d(6, 4, 2, stride=2),
         '3x3/2': lambda: nn.Conv2d(6, 4, 3, stride=2, padding=1),
-    }[kind]().double()
+    }[kind]().to(device, torch.float64)
     if kind.endswith('/2') and side == 1:
         side = 2
     num_visible = max(1, round(keep * grid[0] * grid[1]))
     mask = random_mask(batch, grid, num_visible, seed)
-    x = torch.randn(batch, 6, grid[0] * side, grid[1] * side, dtype=torch.float64)
+    x = torch.randn(batch, 6, grid[0] * side, grid[1] * side, dtype=torch.float64).to(device)
+    layout, mask = PatchLayout(mask).to(device), mask.to(device)
 
     results = []
     for run in (
         lambda t: reference(conv, t, mask),
-        lambda t: sparse_forward(
-            conv, VisiblePatches.from_dense(t, PatchLayout(mask), backend)
-        ).to_dense(),
+        lambda t: sparse_forward(conv, VisiblePatches.from_dense(t, layout, backend)).to_dense(),
     ):
         leaf = x.clone().requires_grad_()
         y = run(leaf)
-        weights = torch.linspace(-1, 1, y.numel()).view_as(y)
+        weights = torch.linspace(-1, 1, y.numel(), device=device).view_as(y)
         grads = torch.autograd.grad((y * weights).sum(), [leaf, conv.weight, conv.bias])
         results.append([y, *grads])
     for expected, value in zip(*results, strict=True):

@@ -10,12 +10,13 @@ from tests.test_models.utils import random_mask, randomize
 CHANNELS = 6
 
 
-def patches(batch=3, side=4, seed=0, num_visible=2, dtype=torch.float64):
+def patches(batch=3, side=4, seed=0, num_visible=2, dtype=torch.float64, device='cpu'):
     generator = torch.Generator().manual_seed(seed)
     features = torch.randn(batch, num_visible, side, side, CHANNELS, generator=generator)
     # With a mean so far from zero E[x^2] - E[x]^2 would not do.
     features = features * (torch.rand(CHANNELS, generator=generator) + 0.5) + 10
-    return VisiblePatches(features.to(dtype), PatchLayout(random_mask(batch, (2, 3), num_visible)))
+    layout = PatchLayout(random_mask(batch, (2, 3), num_visible)).to(device)
+    return VisiblePatches(features.to(device, dtype), layout)
 
 
 def over_tokens(norm: nn.Module) -> nn.BatchNorm1d:
@@ -23,13 +24,14 @@ def over_tokens(norm: nn.Module) -> nn.BatchNorm1d:
     settings = (norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
     twin = nn.BatchNorm1d(CHANNELS, *settings, dtype=torch.float64)
     twin.load_state_dict(norm.state_dict())
-    return twin.train(norm.training)
+    device = next((value.device for value in norm.state_dict().values()), None)
+    return twin.to(device).train(norm.training)
 
 
 def run(norm, x, forward):
     features = x.features.clone().requires_grad_()
     y = forward(x.with_features(features))
-    (y.flatten() * torch.linspace(-1, 1, y.numel())).sum().backward()
+    (y.flatten() * torch.linspace(-1, 1, y.numel(), device=y.device)).sum().backward()
     values = dict(y=y.reshape(features.shape), input=features.grad, **dict(norm.named_buffers()))
     return values | {name: p.grad for name, p in norm.named_parameters()}
 
@@ -40,11 +42,11 @@ def run(norm, x, forward):
     ids=str,
 )
 @pytest.mark.parametrize('kind', [nn.BatchNorm2d, nn.SyncBatchNorm, CPUSyncBatchNorm])
-def test_equals_batch_norm_over_visible_tokens(kind, options):
-    norm = randomize(kind(CHANNELS, **options)).double()
+def test_equals_batch_norm_over_visible_tokens(kind, options, device):
+    norm = randomize(kind(CHANNELS, **options)).to(device, torch.float64)
     twin = over_tokens(norm)
     for seed in range(3):
-        x = patches(seed=seed, side=2**seed)
+        x = patches(seed=seed, side=2**seed, device=device)
         if seed == 2:
             norm.eval(), twin.eval()
         ours = run(norm, x, lambda x: sparse_forward(norm, x).features)
@@ -54,13 +56,13 @@ def test_equals_batch_norm_over_visible_tokens(kind, options):
         norm.zero_grad(), twin.zero_grad()
 
 
-def test_statistics_are_float32_under_autocast():
-    norm = nn.BatchNorm2d(CHANNELS)
-    x = patches(batch=64, side=8, dtype=torch.float32)
+def test_statistics_are_float32_under_autocast(device):
+    norm = nn.BatchNorm2d(CHANNELS).to(device)
+    x = patches(batch=64, side=8, dtype=torch.float32, device=device)
     x = x.with_features(x.features + 90)  # bfloat16 would sum this to anything
     twin = over_tokens(norm)
     low = x.with_features(x.features.bfloat16())
-    with torch.autocast('cpu', torch.bfloat16):
+    with torch.autocast(device, torch.bfloat16):
         y = sparse_forward(norm, low).features
     twin(low.features.double().flatten(0, 3))
     assert y.dtype == torch.bfloat16 and norm.running_mean.dtype == torch.float32
