@@ -60,6 +60,7 @@ OPTIONS = {
         ['--pairs', '16', '--batch', '8', '--rounds', '1'],
         ['--pairs', '64', '--rounds', '2'],
     ),
+    'guards': (['--batch', '2', '--rounds', '1'], _LARGE),
 }
 
 
@@ -151,6 +152,7 @@ def plan(args: argparse.Namespace) -> list[Part]:
         benchmark('frame_pairs', 45),
         benchmark('label_propagation', 45),
         benchmark('mask_ratio', 45),
+        benchmark('guards', 45),
         Part('finetune_vs_scratch', _needs_labels, 5),
     ]
 
