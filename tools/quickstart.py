@@ -33,6 +33,7 @@ from mmvideomac.datasets import extract_frames, find_videos
 from mmvideomac.engine.launch import prepare
 from mmvideomac.registry import DATASETS, MODELS
 from mmvideomac.utils.errors import UserError, reports_errors
+from mmvideomac.utils.folder_lock import unlock_folder
 from mmvideomac.utils.run_tool import run_tool, train
 from mmvideomac.visualization import write_report
 from mmvideomac.visualization.curves import read_run
@@ -189,6 +190,7 @@ def run(args: argparse.Namespace) -> int:
     dataset = DATASETS.build(dict(cfg.train_dataloader.dataset, sampling=dict(type='per_video')))
     plan_training(cfg, len(dataset), pairs=1e6)
     speed = measure_speed(cfg)
+    unlock_folder(cfg.work_dir)  # for tools/train.py
     plan_training(cfg, len(dataset), pairs=60 * args.minutes * speed)
     config = args.out / 'videomac_quickstart.py'
     cfg.dump(config)

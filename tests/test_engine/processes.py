@@ -12,6 +12,7 @@ import torch
 from torch import distributed, multiprocessing
 
 from mmvideomac.engine.launch import adapt_to_cpu, set_batch_size
+from mmvideomac.utils.folder_lock import unlock_folder
 
 from .toy import build, hook_of, toy_config
 
@@ -41,6 +42,7 @@ def run(folder, split, total=4, crash_after=None, **options):
     results.mkdir(parents=True)
     if processes == 1:
         _train(0, config, 1, results)
+        unlock_folder(folder)  # as by the end of its process
     else:
         config.launcher = 'pytorch'
         multiprocessing.start_processes(

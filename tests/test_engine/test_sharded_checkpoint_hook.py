@@ -51,7 +51,7 @@ def test_folders_of_two_processes_resume_on_one_and_back(tmp_path):
             assert read_meta(tmp_path / 'iter_5.dcp')['iter'] == 5
     # On two processes training went on while the last ones were written.
     assert names(tmp_path) == ['iter_15.dcp', 'iter_20.dcp', 'iter_24.dcp']
-    assert not list(tmp_path.glob('.*'))
+    assert not list(tmp_path.glob('.*.part'))
     assert losses == pytest.approx(whole.losses, abs=1e-5)
     torch.testing.assert_close(part.state, whole.state, atol=1e-5, rtol=0)
     written, meta = read_checkpoint(find_latest_checkpoint(tmp_path))
@@ -83,14 +83,14 @@ def test_killed_while_it_writes(tmp_path):
             _killed, (toy_config(tmp_path, **options),), nprocs=1, start_method='fork'
         )
     assert names(tmp_path) == ['epoch_1.dcp']
-    assert [path.name for path in tmp_path.glob('.*')] == ['.epoch_2.dcp.part']
+    assert [path.name for path in tmp_path.glob('.*.part')] == ['.epoch_2.dcp.part']
     assert find_latest_checkpoint(tmp_path) == str(tmp_path / 'epoch_1.dcp')
 
     resumed, record = train(
         toy_config(tmp_path, resume=True, load_from=str(tmp_path / 'epoch_1.dcp'), **options)
     )
     assert list(record.trace) == list(range(12, 36))
-    assert not list(tmp_path.glob('.*'))
+    assert not list(tmp_path.glob('.*.part'))
     whole, reference = train(toy_config(tmp_path / 'whole', epochs=3))
     assert record.trace == {i: reference.trace[i] for i in record.trace}
     ours, theirs = (runner.optim_wrapper.state_dict()['state'] for runner in (resumed, whole))
@@ -118,7 +118,8 @@ def test_a_save_that_fails(tmp_path, monkeypatch, capsys, asynchronous):
     assert seen == [[], ['epoch_1.dcp'], ['epoch_1.dcp']]
     assert names(tmp_path) == ['epoch_3.dcp']
     said = capsys.readouterr().out
-    assert f'NOT SAVED: {tmp_path}/epoch_2.dcp (OSError: [Errno 28] No space left' in said
+    assert f'{tmp_path}/epoch_2.dcp: OSError: [Errno 28] No space left' in said
+    assert 'NOT SAVED at iteration' in said
 
 
 def test_a_save_that_fails_on_one_of_two_processes(tmp_path, monkeypatch):
@@ -148,7 +149,7 @@ def test_training_does_not_wait_but_the_next_save_does(tmp_path, monkeypatch):
     monkeypatch.setattr(dcp.filesystem, '_write_files_from_queue', slow)
     runner = build(toy_config(tmp_path, epochs=2, **SHARDED))
     hook, record = hook_of(runner, 'ShardedCheckpointHook'), hook_of(runner, 'RecordHook')
-    after, wait = record.after_train_iter, hook._wait
+    after, wait = record.after_train_iter, hook._settle
 
     def observed(runner, *args, **kwargs):
         states[runner.iter] = {k: v.clone() for k, v in runner.model.state_dict().items()}
@@ -161,7 +162,7 @@ def test_training_does_not_wait_but_the_next_save_does(tmp_path, monkeypatch):
         return wait(runner)
 
     monkeypatch.setattr(record, 'after_train_iter', observed)
-    monkeypatch.setattr(hook, '_wait', waits)
+    monkeypatch.setattr(hook, '_settle', waits)
     runner.train()
     for name, iteration in [('epoch_1.dcp', 11), ('epoch_2.dcp', 23)]:
         for key, weight in read_checkpoint(tmp_path / name)[0].items():
@@ -171,10 +172,11 @@ def test_training_does_not_wait_but_the_next_save_does(tmp_path, monkeypatch):
 def test_a_save_that_does_not_end(tmp_path, capsys):
     runner = build(toy_config(tmp_path, epochs=2, **SHARDED))
     hook = hook_of(runner, 'ShardedCheckpointHook')
-    hook.timeout, hook._under_way = 1e-4, ('stuck', Future())
-    runner.train()
+    hook.timeout, hook.patience = 1e-4, 1e-4
+    hook._under_way = ('stuck', Future(), None)
+    with pytest.raises(OSError, match='min the save before is still going on'):
+        runner.train()
     assert not names(tmp_path)
-    assert 'min the save before is still going on' in capsys.readouterr().out
 
 
 def test_a_signal_waits_for_the_folder(tmp_path):

@@ -268,7 +268,7 @@ def test_files_that_are_no_encoder(config, checkpoint, tmp_path):
         parse_encoder(str(tmp_path / 'other.pth'))
     other['meta']['cfg'] = "model = dict(backbone=dict(type='Unheard'))"
     torch.save(other, tmp_path / 'other.pth')
-    with pytest.raises(UserError, match='the encoder Unheard is not known here'):
+    with pytest.raises(UserError, match="'Unheard', which is no part of a network"):
         parse_encoder(str(tmp_path / 'other.pth'))
     torn = tmp_path / 'torn.pth'
     torn.write_bytes(bare.read_bytes()[:1000])

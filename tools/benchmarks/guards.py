@@ -44,7 +44,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return args
 
 
-@DATASETS.register_module()
+@DATASETS.register_module(force=True)
 class Unread(torch.utils.data.Dataset):
     """Has a length, which a Runner asks for, and nothing in it."""
 
@@ -55,7 +55,7 @@ class Unread(torch.utils.data.Dataset):
         return self.length
 
 
-@LOOPS.register_module()
+@LOOPS.register_module(force=True)
 class SteppedLoop(ResumableTrainLoop):
     """Begins training, and leaves the iterations to its caller."""
 

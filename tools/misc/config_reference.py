@@ -69,6 +69,7 @@ def settings(kind: type) -> dict[str, tuple[str, str]]:
     of other packages are theirs to explain.
     """
     meanings, defaults, names = {}, {}, [*_documented(kind)]
+    built_by = next(parent for parent in kind.__mro__ if '__init__' in vars(parent))
     for parent in kind.__mro__:
         ours = parent.__module__.startswith('mmvideomac.')
         if ours:
@@ -78,7 +79,7 @@ def settings(kind: type) -> dict[str, tuple[str, str]]:
         if '__init__' in vars(parent):
             for parameter in list(inspect.signature(parent.__init__).parameters.values())[1:]:
                 defaults.setdefault(parameter.name, _default(parameter))
-                if ours and (parent is kind or parameter.kind != parameter.VAR_KEYWORD):
+                if ours and (parent is built_by or parameter.kind != parameter.VAR_KEYWORD):
                     names.append(parameter.name)
     names = [name for name in dict.fromkeys(names) if name not in GIVEN]
     names.sort(key=lambda name: defaults.get(name) == OTHERS)
