@@ -30,6 +30,8 @@ if [ "${MAX_RESTARTS:-0}" -gt 0 ]; then
     # A meeting that can be held again, which the fixed one of torchrun cannot.
     MEETING=(--rdzv_backend=c10d --rdzv_endpoint="$MASTER_ADDR:$PORT" --rdzv_id=mmvideomac
         --max_restarts="$MAX_RESTARTS")
+    # Kept over restarts, the store would hold addresses of processes that are gone.
+    export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
     # Workers would look for the name of this machine, which may have no address.
     [ "$MASTER_ADDR" != 127.0.0.1 ] || MEETING+=(--local_addr=127.0.0.1)
 else

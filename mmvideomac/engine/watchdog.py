@@ -156,16 +156,21 @@ class Watchdog(Hook):
             address, port = os.environ['MASTER_ADDR'], int(os.environ['MASTER_PORT'])
             limit = timedelta(seconds=self.heartbeat_timeout)
             store = distributed.TCPStore(address, port, timeout=limit, wait_for_workers=False)
-            attempt = os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')
-            store = distributed.PrefixStore(f'mmvideomac/watchdog/{attempt}', store)
+            store = distributed.PrefixStore('mmvideomac/watchdog', store)
+            latest: dict[int, float] = {}
             over = not others
             while not over:
                 over = self._over.is_set()
                 store.set(str(self._rank), json.dumps(self._sign_of_life(over)))
                 for rank in filter(lambda r: store.check([str(r)]), others):  # get() would wait
                     told = json.loads(store.get(str(rank)))
-                    if told['time'] != self._peers[rank].time:
+                    if told['time'] == latest.get(rank):
+                        continue
+                    # What is heard first may be of an attempt before, if the store was kept.
+                    over_already = told['work'].startswith((_ENDED, _FAILED))
+                    if rank in latest or not over_already:
                         self._peers[rank] = _Peer(rank, time.monotonic(), **told)
+                    latest[rank] = told['time']
                 self._exchanged = time.monotonic()
                 self._over.wait(self._beat)
         except RuntimeError:
